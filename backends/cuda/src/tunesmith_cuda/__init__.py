@@ -1,0 +1,1 @@
+"""The backend cuda: NVIDIA and ROCm devices."""

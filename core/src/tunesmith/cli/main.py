@@ -1,0 +1,112 @@
+"""argv → plugins → command. Importing a command is left to the moment it runs, so ``--help`` costs next to nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tunesmith import __version__
+from tunesmith.errors import TunesmithError
+from tunesmith.plugins import Plugins, switched_off
+
+CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class LazyGroup(click.Group):
+    """A group whose commands come from the plugins' specs and are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_plugins(ctx).commands.names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        command = _plugins(ctx).commands.get(cmd_name).load()
+        if not isinstance(command, click.Command):
+            raise TypeError(f"the command {cmd_name!r} is {command!r}, which is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for offer in _plugins(ctx).commands:
+            sections.setdefault(offer.spec.section, []).append((offer.spec.name, offer.spec.summary))
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _plugins(ctx: click.Context) -> Plugins:
+    plugins = ctx.find_root().obj
+    if plugins is None:
+        params = ctx.find_root().params
+        plugins = ctx.find_root().obj = discover(params.get("without") or (), params.get("only") or (), sys.argv[1:])
+    assert isinstance(plugins, Plugins)
+    return plugins
+
+
+def discover(without: Sequence[str], only: Sequence[str], arguments: Sequence[str]) -> Plugins:
+    """The plugins of one command line: names may be repeated or separated by commas."""
+    off = [*switched_off(), *_names(without)]
+    return Plugins(without=off, only=_names(only) or None, local=config_folder(arguments))
+
+
+def _names(values: Sequence[str]) -> list[str]:
+    return [name for value in values for name in value.replace(",", " ").split()]
+
+
+def config_folder(arguments: Sequence[str]) -> Path | None:
+    """The folder of the configuration file on the command line: the only place a local plugin is looked for."""
+    files = (Path(word) for word in arguments if word.endswith(CONFIG_SUFFIXES) and "=" not in word)
+    return next((file.parent for file in files if file.is_file()), None)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--without", multiple=True, metavar="PLUGIN", help="Do not load this plugin. May be repeated.")
+@click.option("--only", multiple=True, metavar="PLUGIN", help="Load no plugins but these and the host's own.")
+@click.version_option(__version__, prog_name="tunesmith")
+@click.pass_context
+def cli(ctx: click.Context, without: tuple[str, ...], only: tuple[str, ...]) -> None:
+    """Fine-tune, serve and export large language models.
+
+    \b
+    tunesmith plan run.yaml       what a run would do, and everything wrong with it
+    tunesmith train run.yaml      do it; key=value and --key value override the file
+    tunesmith explain lora_rank   what a key means
+    """
+    _plugins(ctx)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0, 1 for our defects, 2 for the user's mistakes."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        result = cli.main(arguments, prog_name="tunesmith", standalone_mode=False)
+    except TunesmithError as error:
+        show_error(error)
+        return 2
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def show_error(error: TunesmithError) -> None:
+    """What is wrong, and what to write instead, on standard error."""
+    click.secho(f"error: {error.message}", fg="red", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,376 @@
+"""What the object behind a spec must be able to do.
+
+Each contract is a Protocol. Verbs with a body have a working default: inherit from the Protocol to get it. The runtime calls
+every verb of a picked object in the same order for everybody, so no code ever asks which tuner or device it deals with.
+``Plan`` and ``Session`` in the signatures are :class:`tunesmith.plan.Plan` and :class:`tunesmith.runtime.session.Session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, TrainerCallback
+
+    from tunesmith.plan import Plan
+    from tunesmith.runtime.session import Session
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+class BadRow(ValueError):
+    """A row that cannot become an example. ``column`` names the part of the row that is wrong, where one is."""
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.column = column
+
+
+class Source(Protocol):
+    """Reads rows. Made as ``source(entry, plan)``; ``entry`` is the dataset's entry in ``dataset_info.json``."""
+
+    def files(self) -> Sequence[Path]:
+        """Local files that the rows come from, for fingerprints; empty where there are none."""
+
+    def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Each row with the place a user can find it at (``"data/a.jsonl:17"``).
+
+        :raises TunesmithError: a file is missing or malformed; the message names file and line.
+        """
+
+
+class Format(Protocol):
+    """Turns rows into examples. Made as ``format(columns, tags)`` with the names of ``dataset_info.json`` filled in."""
+
+    def read(self, row: Mapping[str, Any], kind: str) -> Example:
+        """Read ``row`` as an example of ``kind``, one of those that the spec says it yields.
+
+        :raises BadRow: the row is not of that kind; the host counts it against ``max_bad_rows``.
+        """
+
+
+class Renderer(Protocol):
+    """Turns conversations into a model's text and generated text back into turns. One per run, for training and serving."""
+
+    name: str
+    stop: tuple[str, ...]
+    fingerprint: str
+    """Changes whenever rendered text could change."""
+
+    def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
+        """Render every turn. With ``generation_prompt`` the text ends where the model's next answer starts.
+
+        :raises TunesmithError: the template cannot express this conversation; the message names the turn.
+        """
+
+    def parse_reply(self, text: str) -> Turn:
+        """Read generated text (without the stop token) as an assistant turn with its thought, text and calls."""
+
+    def chat_template(self) -> str:
+        """The same template as Jinja, to be written beside a trained model."""
+
+    def ollama(self) -> str:
+        """The same template as the ``TEMPLATE``, ``SYSTEM`` and ``PARAMETER stop`` lines of an Ollama Modelfile."""
+
+
+class ToolSyntax(Protocol):
+    """One way to write tools in text."""
+
+    def declare(self, tools: Sequence[Mapping[str, Any]]) -> str:
+        """The text that tells a model which tools it has."""
+
+    def calls(self, calls: Sequence[Any]) -> str:
+        """The text of one or more :class:`~tunesmith.data.conversation.Call` as the model writes them."""
+
+    def parse(self, text: str) -> tuple[str, tuple[Any, ...]]:
+        """Generated text → the words beside the calls, and the calls."""
+
+
+# ---- what learns -----------------------------------------------------------------------------------------------------
+
+
+class Tuner(Protocol):
+    """Decides which weights learn. Made as ``tuner(plan)``."""
+
+    def __init__(self, plan: Plan) -> None: ...
+
+    def apply(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Prepare a loaded model for training from scratch: add what is added, freeze what must not move."""
+
+    def load(self, model: PreTrainedModel, path: Path, *, trainable: bool) -> PreTrainedModel:
+        """Put what :meth:`save` wrote into ``path`` on top of ``model``."""
+
+    def save(self, model: PreTrainedModel, directory: Path) -> None:
+        """Write what was learned as safetensors, so that :meth:`load` on a fresh base gives the same logits."""
+
+    def merge(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Fold what was added into plain weights and return a model without traces of this tuner."""
+        return model
+
+    def param_groups(self, model: PreTrainedModel) -> list[dict[str, Any]] | None:
+        """Optimizer groups as torch wants them, or ``None`` for the trainer's usual ones."""
+        return None
+
+    def callbacks(self, session: Session) -> list[TrainerCallback]:
+        """Callbacks this tuner needs while training."""
+        return []
+
+    def without(self, model: PreTrainedModel) -> AbstractContextManager[None]:
+        """Within it, ``model`` answers as its base would. Only where the spec says ``disables``."""
+        raise TypeError(f"{type(self).__name__} cannot be switched off")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run. ``metrics`` are numbers with the names that users know (``train_loss``, ``eval_loss``)."""
+
+    steps: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    stopped: str = ""
+    """Why it ended early ("SIGTERM", "Ctrl-C", "early stopping"), or the empty string."""
+
+
+class Trainer(Protocol):
+    """A training stage. Made as ``trainer(plan)``."""
+
+    def __init__(self, plan: Plan) -> None: ...
+
+    def arguments_class(self) -> type:
+        """The class of the training arguments, a subclass of ``transformers.TrainingArguments``. Built first and once."""
+        from transformers import TrainingArguments
+
+        return TrainingArguments
+
+    def run(self, session: Session) -> Outcome:
+        """Train, evaluate and predict as the plan says."""
+
+
+class Quantizer(Protocol):
+    """Holds weights in few bits. Made as ``quantizer(plan)``."""
+
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """Keyword arguments for ``from_pretrained``."""
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Raise unless the loaded model really is quantised."""
+
+
+class Accelerator(Protocol):
+    """Changes how a computation runs, never what it computes. Made as ``accelerator(plan)``."""
+
+    def before_load(self, plan: Plan) -> None:
+        """Before any weights are loaded."""
+
+    def after_load(self, model: PreTrainedModel) -> PreTrainedModel:
+        """When the weights are there, before the tuner acts."""
+        return model
+
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """Training arguments that it sets. A clash with what the user wrote is an error."""
+        return {}
+
+
+# ---- where it runs ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Whether a backend is here. ``reason`` says why not, in words a user can act on; ``devices`` counts them."""
+
+    here: bool
+    reason: str = ""
+    devices: int = 0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device: in use by us, the highest so far, free, and all there is."""
+
+    used: int
+    peak: int
+    free: int
+    total: int
+
+
+class Backend(Protocol):
+    """The device a run uses. Made as ``backend(plan)`` after its environment was set, so that it may import torch."""
+
+    def __init__(self, plan: Plan) -> None: ...
+
+    def device(self, local_rank: int = 0) -> torch.device:
+        """The device of one process."""
+
+    def dtype(self, wanted: str) -> torch.dtype:
+        """torch's dtype for ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+
+        :raises TunesmithError: the device cannot compute in it.
+        """
+
+    def arguments(self) -> dict[str, Any]:
+        """Training arguments that make transformers and accelerate use this device: the one place that tells them."""
+        return {}
+
+    def seed(self, seed: int) -> None:
+        """Seed this device's random numbers."""
+
+    def rng_state(self) -> dict[str, torch.Tensor]:
+        """This device's random state, as tensors that safetensors can hold."""
+        return {}
+
+    def set_rng_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what :meth:`rng_state` gave."""
+
+    def memory(self, local_rank: int = 0) -> Memory:
+        """Memory of one device now."""
+
+    def empty_cache(self) -> None:
+        """Give memory that is held and not used back to the device."""
+
+    def synchronize(self) -> None:
+        """Wait until everything queued on the device is done."""
+
+    def autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
+        """Mixed precision for hand-written loops."""
+        return nullcontext()
+
+    def replace_experts(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Put this backend's own expert operators into a mixture-of-experts model."""
+        return model
+
+    def advice(self, error: BaseException) -> str:
+        """What a user can do about an error of this device (out of memory, …); empty when it is none of its own."""
+        return ""
+
+
+class Launcher(Protocol):
+    """Turns one process into the processes of a run. Made as ``launcher(plan)``."""
+
+    def spread(self, plan: Plan, work: Callable[[Path], int]) -> int:
+        """Call ``work(plan_file)`` once in each process of the run, and return the exit status."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Training arguments that it sets."""
+        return {}
+
+    def wrap_check(self, model: Any) -> None:
+        """Raise unless ``model`` is wrapped in the type that this launcher promises."""
+
+
+# ---- what talks ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to pick tokens. Fields that an engine cannot honour are an error, never ignored."""
+
+    max_new_tokens: int = 1024
+    do_sample: bool = True
+    temperature: float = 0.95
+    top_p: float = 0.7
+    top_k: int = 50
+    num_beams: int = 1
+    repetition_penalty: float = 1.0
+    length_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    skip_special_tokens: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """Token ids to continue. ``adapter`` names one of :meth:`Engine.adapters`; ``None`` is the model as loaded."""
+
+    id: str
+    ids: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What one request produced since its last delta. ``finish`` is set on the last: ``stop``, ``length`` or ``cancelled``."""
+
+    request: str
+    ids: tuple[int, ...]
+    text: str
+    finish: str | None = None
+
+
+class Engine(Protocol):
+    """Generates text. Made as ``engine(plan)``."""
+
+    renderer: Renderer
+
+    def start(self, plan: Plan) -> None:
+        """Load what is needed; returns when requests can be answered."""
+
+    def encode(self, conversation: Conversation) -> tuple[int, ...]:
+        """The ids that generation starts from: exactly those that training would have produced."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Delta]:
+        """Answer requests, yielding deltas as they come. Closing the iterator cancels what is still running."""
+
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that requests may ask for."""
+        return ()
+
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Take over new weights from a trainer.
+
+        :raises TunesmithError: this engine cannot.
+        """
+
+    def stop(self) -> None:
+        """Give everything back. Safe to call twice."""
+
+
+class Exporter(Protocol):
+    """Writes a trained model in one form. Made as ``exporter(plan)``."""
+
+    def export(self, plan: Plan, directory: Path) -> Mapping[str, Any]:
+        """Write into ``directory``; returns facts for the report (files, sizes, checks)."""
+
+
+class Evaluator(Protocol):
+    """Runs one benchmark. Made as ``evaluator(plan)``."""
+
+    def evaluate(self, engine: Engine) -> Mapping[str, float]:
+        """Scores by name."""
+
+
+class Metric(Protocol):
+    """Measures predictions. Made as ``metric(plan)``."""
+
+    def compute(self, predictions: Sequence[str], labels: Sequence[str]) -> Mapping[str, float]:
+        """Scores by name."""
+
+
+class Reward(Protocol):
+    """Scores completions. Made as ``reward(plan)``."""
+
+    def score(self, prompts: Sequence[Conversation], completions: Sequence[Turn], extras: Sequence[Mapping[str, Any]]) -> list[float]:
+        """One score per completion; ``extras`` are the row's other columns."""
+
+
+class Optimizer(Protocol):
+    """An optimizer beyond transformers' own. Made as ``optimizer(plan)``."""
+
+    def build(self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any) -> torch.optim.Optimizer:
+        """The optimizer over ``groups``."""
+
+
+class Tracker(Protocol):
+    """Sends metrics somewhere. Made as ``tracker(plan)``."""
+
+    def callback(self) -> TrainerCallback:
+        """The callback that does it."""

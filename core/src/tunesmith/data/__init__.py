@@ -1,0 +1,1 @@
+"""The data road: row → conversation → rendered pieces → tokens → pack. Nothing here imports torch."""

@@ -1,0 +1,27 @@
+"""What the host itself offers."""
+
+from __future__ import annotations
+
+from tunesmith import CommandSpec, hookimpl
+
+TUNESMITH_API = (1, 0)
+
+
+@hookimpl
+def tunesmith_commands() -> list[CommandSpec]:
+    """The commands that need no other plugin."""
+    run, look, help_ = "Run", "Look before you run", "Help"
+    return [
+        CommandSpec("train", "tunesmith.cli.train:train", "Fine-tune a model.", section=run),
+        CommandSpec("plan", "tunesmith.cli.plan:plan", "Show everything a run would do, without doing it.", section=look),
+        CommandSpec("explain", "tunesmith.cli.explain:explain", "What a configuration key means, and who owns it.", section=look),
+        CommandSpec("schema", "tunesmith.cli.schema:schema", "Print the configuration's JSON Schema, for editors.", section=look),
+        CommandSpec("plugins", "tunesmith.cli.plugins:plugins", "List what is installed, broken and switched off.", section=look),
+        CommandSpec("data", "tunesmith.cli.data:data", "Report on datasets, preview rows and what is learned.", section=look),
+        CommandSpec("template", "tunesmith.cli.template:template", "List, show, render and check templates.", section=look),
+        CommandSpec("tiny", "tunesmith.cli.tiny:tiny", "Make a small random model to try things on.", section="Make"),
+        CommandSpec("new", "tunesmith.cli.new:new", "Start a plugin package that passes its tests.", section="Make"),
+        CommandSpec("env", "tunesmith.cli.env:env", "Print versions and devices, for bug reports.", section=help_),
+        CommandSpec("version", "tunesmith.cli.version:version", "Print the version.", section=help_),
+        CommandSpec("doctor", "tunesmith.cli.doctor:doctor", "Find out what is wrong with this installation.", section=help_),
+    ]

@@ -1,0 +1,50 @@
+"""The two kinds of trouble: the user's mistake, and everything wrong with a configuration at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class TunesmithError(Exception):
+    """A mistake the user can mend: what is wrong, and (``hint``) what to write instead.
+
+    The command line prints it as two lines without a traceback and exits with status 2. Any other exception
+    is a defect of ours or of a plugin: it keeps its traceback and exits with status 1.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong with a configuration.
+
+    ``where`` is the place a user can go to ("run.yaml:7", "command line", "TUNESMITH_BACKEND").
+    """
+
+    where: str
+    what: str
+    instead: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.what}" + (f"\n    {self.instead}" if self.instead else "")
+
+
+class ConfigError(TunesmithError):
+    """Every problem of a configuration, found before anything expensive starts."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def nearest(word: object, known: Iterable[object]) -> str:
+    """``Did you mean 'lora'?``, or the empty string when nothing known is close to ``word``."""
+    close = difflib.get_close_matches(str(word), [str(name) for name in known], n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,170 @@
+"""The plan: everything a run will do, decided and checked before anything heavy is imported.
+
+A plan is data. It is printed by ``tunesmith plan``, saved as ``plan.json`` in the output folder, and sent unchanged to every
+process of the run. :mod:`tunesmith.planning` makes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tunesmith.config import Setting
+from tunesmith.errors import ConfigError, Problem
+from tunesmith.registry import Owner
+from tunesmith.values import from_plain
+
+T = TypeVar("T")
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A spec that the run uses: its axis (``"tuners"``), name and owner, and why it and no other."""
+
+    axis: str
+    name: str
+    owner: Owner
+    why: str
+
+    @property
+    def wanted(self) -> str:
+        """The name that finds exactly this spec in a registry."""
+        return f"{self.name}@{self.owner.plugin}"
+
+
+@dataclass(frozen=True)
+class ModelWish:
+    """What one role wants. ``path`` is ``None`` for ``base_of``: the same model with its tuner switched off."""
+
+    role: str
+    path: str | None
+    adapters: tuple[str, ...] = ()
+    bits: int | None = None
+    head: str = "lm"
+    base_of: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """One dataset of the run. ``entry`` is its entry of ``dataset_info.json``, verbatim; ``split``: train or eval."""
+
+    name: str
+    split: str
+    source: str
+    format: str
+    kind: str
+    entry: Mapping[str, Any]
+    folder: str
+    files: tuple[str, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Peak memory in bytes by what takes it. The truth is expected within ``error`` (a fraction) of the total."""
+
+    parameters: int
+    trainable: int
+    parts: Mapping[str, int]
+    error: float
+    basis: str
+
+    @property
+    def total(self) -> int:
+        """All parts together, in bytes."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run will do.
+
+    ``settings`` holds every key of every owner the run uses, defaults filled in. ``missing`` lists what this machine or
+    configuration lacks: fatal to whoever carries the plan out, and only listed by ``tunesmith plan``.
+    """
+
+    command: str
+    settings: Mapping[str, Setting]
+    chosen: tuple[Chosen, ...] = ()
+    models: Mapping[str, ModelWish] = field(default_factory=dict)
+    datasets: tuple[DatasetPlan, ...] = ()
+    unused: Mapping[str, Setting] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    missing: tuple[Problem, ...] = ()
+    estimate: Estimate | None = None
+    config_folder: str = "."
+    without: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+    local: str | None = None
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a flat key that an owner of this run declares."""
+        return self.settings[key].value
+
+    def options(self, kind: type[T]) -> T:
+        """The settings of one owner as its options dataclass."""
+        return from_plain(kind, {item.name: self[item.name] for item in fields(kind)})  # type: ignore[arg-type]
+
+    def owned(self, owner: str, *, given: bool = False) -> dict[str, Any]:
+        """All values of one owner; with ``given`` only those that the user or the stage set."""
+        return {
+            key: setting.value
+            for key, setting in self.settings.items()
+            if setting.owner == owner and (not given or setting.origin != "default")
+        }
+
+    def picked(self, axis: str) -> Iterator[Chosen]:
+        """What the run uses of one axis, in the order in which it acts."""
+        return (chosen for chosen in self.chosen if chosen.axis == axis)
+
+    def the(self, axis: str) -> Chosen:
+        """The one spec the run uses of an axis."""
+        return next(self.picked(axis))
+
+    def check_ready(self) -> None:
+        """Raise unless everything the run needs is here.
+
+        :raises ConfigError: lists all that is missing.
+        """
+        if self.missing:
+            raise ConfigError(self.missing)
+
+    def to_json(self, *, secrets: bool = False) -> str:
+        """The plan as text; tokens and keys are masked unless ``secrets``, which only the run's own processes may see."""
+        plain = asdict(self)
+        for settings in () if secrets else (plain["settings"], plain["unused"]):
+            for key, setting in settings.items():
+                if is_secret(key) and setting["value"]:
+                    setting["value"] = "***"
+        return json.dumps({"schema": SCHEMA, **plain}, indent=1, ensure_ascii=False, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Read what :meth:`to_json` wrote.
+
+        :raises ValueError: another schema, or no plan at all.
+        """
+        plain = json.loads(text)
+        if plain.pop("schema", None) != SCHEMA:
+            raise ValueError(f"this is no plan of schema {SCHEMA}")
+        plan: Plan = from_plain(cls, plain)
+        return plan
+
+    def write(self, path: Path) -> None:
+        """Save as JSON."""
+        path.write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Load from JSON."""
+        return cls.from_json(path.read_text(encoding="utf-8"))
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key's value must never be written anywhere."""
+    return key.endswith(("token", "api_key", "secret", "password", "webhook_url"))

@@ -1,0 +1,1 @@
+"""The only part of the host that may import torch."""

@@ -1,0 +1,292 @@
+"""What plugins declare: one frozen, light description per thing offered.
+
+Importing a spec never imports torch. ``load`` is ``"module:attribute"`` and is imported only when a run picks the spec.
+Facts that the host or another plugin has to know are fields here, so that nobody ever asks ``if name == …``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+ExampleKind: TypeAlias = Literal["conversation", "preference", "feedback", "document", "prompt"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What all specs have in common.
+
+    :param name: the word a user writes, unique within its axis.
+    :param load: ``"package.module:attribute"`` of the object that does the work.
+    :param summary: one line, at most 80 characters, for lists and ``--help``.
+    :param options: a frozen dataclass whose field names are the flat configuration keys that this thing owns.
+    :param needs: top-level Python packages its object imports beyond what its distribution requires; looked up, never
+        imported, while planning.
+    :param stack: the name of the stack it must run in, where its pins clash with everybody else's.
+    """
+
+    name: str
+    load: str
+    summary: str
+    options: type | None = None
+    needs: tuple[str, ...] = ()
+    stack: str | None = None
+
+
+@dataclass(frozen=True)
+class CommandSpec(Spec):
+    """A subcommand of ``tunesmith``; ``load`` names a ``click.Command``. ``section`` is its heading in ``--help``."""
+
+    section: str = "More commands"
+
+
+@dataclass(frozen=True)
+class SourceSpec(Spec):
+    """Where rows come from. ``key`` is the key of ``dataset_info.json`` that asks for it (``file_name``, …)."""
+
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class FormatSpec(Spec):
+    """How a row becomes an example (``formatting`` in ``dataset_info.json``).
+
+    ``columns`` and ``tags`` hold the default names, which an entry of ``dataset_info.json`` overrides one by one.
+    """
+
+    yields: tuple[ExampleKind, ...] = ()
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TemplateSpec:
+    """How a conversation becomes a model's text: table ``table`` of the TOML file ``file``, read when a run picks it.
+
+    ``models`` are shell-style patterns of model names, a hint for suggestions and never a silent choice.
+    """
+
+    name: str
+    file: str
+    table: str
+    summary: str = ""
+    models: tuple[str, ...] = ()
+    load: str = "tunesmith.templates.parse:read_template"
+    options: type | None = None
+    needs: tuple[str, ...] = ()
+    stack: str | None = None
+
+
+@dataclass(frozen=True)
+class ToolSyntaxSpec(Spec):
+    """How tool declarations, calls and results are written, and read back from generated text."""
+
+
+@dataclass(frozen=True)
+class ModelCatalogueSpec(Spec):
+    """Published model names and the template each was trained with, as a data file for suggestions and warnings."""
+
+
+@dataclass(frozen=True)
+class AdapterMark:
+    """How a folder shows that this tuner wrote it: ``file`` is there and, with ``key``, says ``value``."""
+
+    file: str
+    key: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class TunerSpec(Spec):
+    """Which weights learn and how they are saved (``finetuning_type``).
+
+    :param saves: ``"model"`` writes whole weights, ``"adapter"`` only what was added.
+    :param marks: how a folder that it saved is recognised, for ``adapter_name_or_path`` and export.
+    :param mergeable: the result can be folded into plain weights.
+    :param over_quantized: can train on top of quantised weights.
+    :param disables: with the tuner's part switched off the model equals its base, so that it can be its own reference.
+    """
+
+    saves: Literal["model", "adapter"] = "model"
+    marks: tuple[AdapterMark, ...] = ()
+    mergeable: bool = True
+    over_quantized: bool = False
+    disables: bool = False
+
+
+@dataclass(frozen=True)
+class TrainerSpec(Spec):
+    """What is learned from what (``stage``).
+
+    :param wants: the kinds of example it can learn from; a dataset that yields none of them is a plan error.
+    :param roles: the models it needs (``policy``, ``reference``, ``reward``, ``teacher``).
+    :param defaults: the stage's own defaults for keys that somebody else owns; shown as such in the plan.
+    """
+
+    wants: tuple[ExampleKind, ...] = ()
+    roles: tuple[str, ...] = ("policy",)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RewardSpec(Spec):
+    """A function that scores completions, named in ``reward_funcs``."""
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The flat key that turns something on, and the value that does it (``use_galore``: ``True``)."""
+
+    key: str
+    value: Any = True
+
+
+@dataclass(frozen=True)
+class OptimizerSpec(Spec):
+    """An optimizer beyond transformers' own, turned on by ``switch``."""
+
+    switch: Switch | None = None
+
+
+@dataclass(frozen=True)
+class QuantizerSpec(Spec):
+    """Low-bit weights (``quantization_method``). ``bits``: what ``quantization_bit`` may be; ``aliases``: other names."""
+
+    bits: tuple[int, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AcceleratorSpec(Spec):
+    """Makes the same computation faster or smaller, turned on by ``switch``.
+
+    ``order`` says when it acts among the picked ones (low first); ``backends`` are the backends it works on, all when empty;
+    ``excludes`` are accelerators that cannot be picked beside it.
+    """
+
+    switch: Switch | None = None
+    order: int = 50
+    backends: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BackendSpec(Spec):
+    """The device a run uses (``backend``).
+
+    :param probe: ``"module:function"`` that returns a :class:`~tunesmith.contracts.Probe` without importing torch.
+    :param priority: with ``backend: auto`` the highest priority among those that are here wins.
+    :param device: torch's name of the device type.
+    :param visible_devices: the environment variable that limits which devices a process sees.
+    :param dtypes: what it computes in, the default first.
+    :param attention: the attention kinds it can run, the default first.
+    :param process_group: torch.distributed's name of the backend processes talk over.
+    :param carries: names of quantizers and accelerators that work on it; all when empty.
+    :param environment: variables that must be set before torch is imported.
+    """
+
+    probe: str = ""
+    priority: int = 0
+    device: str = "cpu"
+    visible_devices: str | None = None
+    dtypes: tuple[str, ...] = ("float32",)
+    attention: tuple[str, ...] = ("sdpa", "eager")
+    process_group: str = "gloo"
+    carries: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LauncherSpec(Spec):
+    """How one process becomes many. ``switch`` is the key or value that asks for it; exactly one has none: the default."""
+
+    switch: Switch | None = None
+
+
+@dataclass(frozen=True)
+class EngineSpec(Spec):
+    """Generates text (``infer_backend``). ``adapters``: can load adapters beside the model rather than merged into it."""
+
+    adapters: bool = True
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """A named set of packages for a virtual environment of its own.
+
+    ``kind``: ``"run"`` re-executes the run inside it, ``"server"`` holds an engine that is reached over HTTP.
+    ``without_dependencies``: requirements whose own pins are wrong and are installed by themselves.
+    """
+
+    name: str
+    summary: str
+    requirements: tuple[str, ...]
+    python: str = ">=3.11"
+    kind: Literal["run", "server"] = "run"
+    without_dependencies: tuple[str, ...] = ()
+    load: str = ""
+    options: type | None = None
+    needs: tuple[str, ...] = ()
+    stack: str | None = None
+
+
+@dataclass(frozen=True)
+class TrackerSpec(Spec):
+    """Where metrics are sent, named in ``report_to``."""
+
+
+@dataclass(frozen=True)
+class CallbackSpec(Spec):
+    """A transformers ``TrainerCallback``, named in ``callbacks``."""
+
+
+@dataclass(frozen=True)
+class MetricSpec(Spec):
+    """A measure of predictions against labels, named in ``metrics``."""
+
+
+@dataclass(frozen=True)
+class EvaluatorSpec(Spec):
+    """A benchmark that the ``eval`` command can run."""
+
+
+@dataclass(frozen=True)
+class ExporterSpec(Spec):
+    """A form a trained model can be shipped in, named in ``export_format``."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One kind of thing that plugins offer: its hook, its word, its spec and the key that picks from it."""
+
+    hook: str
+    word: str
+    spec: type
+    selector: str = ""
+
+
+#: Every axis, in the order in which ``tunesmith plugins`` lists them.
+AXES: tuple[Axis, ...] = (
+    Axis("commands", "command", CommandSpec),
+    Axis("sources", "source", SourceSpec),
+    Axis("formats", "format", FormatSpec),
+    Axis("templates", "template", TemplateSpec, "template"),
+    Axis("tool_syntaxes", "tool syntax", ToolSyntaxSpec, "tool_format"),
+    Axis("models", "model catalogue", ModelCatalogueSpec),
+    Axis("tuners", "tuner", TunerSpec, "finetuning_type"),
+    Axis("trainers", "stage", TrainerSpec, "stage"),
+    Axis("rewards", "reward", RewardSpec),
+    Axis("optimizers", "optimizer", OptimizerSpec),
+    Axis("quantizers", "quantizer", QuantizerSpec, "quantization_method"),
+    Axis("accelerators", "accelerator", AcceleratorSpec),
+    Axis("backends", "backend", BackendSpec, "backend"),
+    Axis("launchers", "launcher", LauncherSpec),
+    Axis("engines", "engine", EngineSpec, "infer_backend"),
+    Axis("stacks", "stack", StackSpec),
+    Axis("trackers", "tracker", TrackerSpec),
+    Axis("callbacks", "callback", CallbackSpec),
+    Axis("metrics", "metric", MetricSpec),
+    Axis("evaluators", "evaluator", EvaluatorSpec),
+    Axis("exporters", "exporter", ExporterSpec),
+)

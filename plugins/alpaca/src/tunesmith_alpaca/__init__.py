@@ -1,0 +1,1 @@
+"""The dataset format alpaca: instruction, input, output."""

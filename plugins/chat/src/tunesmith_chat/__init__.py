@@ -1,0 +1,1 @@
+"""The command chat: talk to a model in the terminal."""

@@ -1,0 +1,1 @@
+"""The command export: merge adapters, shard, write the template beside the weights."""

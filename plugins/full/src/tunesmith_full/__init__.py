@@ -1,0 +1,1 @@
+"""The tuners full and freeze: the model's own weights learn."""

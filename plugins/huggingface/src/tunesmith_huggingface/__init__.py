@@ -1,0 +1,1 @@
+"""The inference engine huggingface: generation by transformers."""

@@ -1,0 +1,1 @@
+"""The tuner lora: low-rank adapters by peft."""

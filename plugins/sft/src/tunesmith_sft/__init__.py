@@ -1,0 +1,1 @@
+"""The stages pt and sft: learn from text and from conversations."""

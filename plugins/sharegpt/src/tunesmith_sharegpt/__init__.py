@@ -1,0 +1,1 @@
+"""The dataset formats sharegpt and openai: lists of messages."""
