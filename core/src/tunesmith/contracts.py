@@ -255,8 +255,12 @@ class Backend(Protocol):
 class Launcher(Protocol):
     """Turns one process into the processes of a run. Made as ``launcher(plan)``."""
 
-    def spread(self, plan: Plan, work: Callable[[Path], int]) -> int:
-        """Call ``work(plan_file)`` once in each process of the run, and return the exit status."""
+    def spread(self, plan: Plan, work: Callable[[Plan], int]) -> int:
+        """Call ``work`` with the very same plan once in each process of the run, and return the exit status.
+
+        Processes of its own get the plan as a file (``plan.to_json(secrets=True)``, readable by the user only) and do
+        ``tunesmith.launch.work(Plan.read(file))``.
+        """
 
     def arguments(self) -> dict[str, Any]:
         """Training arguments that it sets."""

@@ -36,9 +36,16 @@ class Spec:
 
 @dataclass(frozen=True)
 class CommandSpec(Spec):
-    """A subcommand of ``tunesmith``; ``load`` names a ``click.Command``. ``section`` is its heading in ``--help``."""
+    """A subcommand of ``tunesmith``; ``load`` names a ``click.Command``.
+
+    :param section: its heading in ``--help``.
+    :param picks: the axes that its plan picks from, empty for commands without a plan.
+    :param requires: the keys without which it cannot be carried out; a plan lists them as missing.
+    """
 
     section: str = "More commands"
+    picks: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,8 @@ class TunerSpec(Spec):
     :param mergeable: the result can be folded into plain weights.
     :param over_quantized: can train on top of quantised weights.
     :param disables: with the tuner's part switched off the model equals its base, so that it can be its own reference.
+    :param trainable: ``"module:function"``, called while planning as ``function(shapes, plan)`` with the shape of every
+        weight by name: how many numbers will learn. Without torch. All of them where empty.
     """
 
     saves: Literal["model", "adapter"] = "model"
@@ -113,6 +122,7 @@ class TunerSpec(Spec):
     mergeable: bool = True
     over_quantized: bool = False
     disables: bool = False
+    trainable: str = ""
 
 
 @dataclass(frozen=True)

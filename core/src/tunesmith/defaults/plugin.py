@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith import CommandSpec, hookimpl
+from tunesmith import CommandSpec, LauncherSpec, hookimpl
 
 TUNESMITH_API = (1, 0)
 
@@ -12,7 +12,14 @@ def tunesmith_commands() -> list[CommandSpec]:
     """The commands that need no other plugin."""
     run, look, help_ = "Run", "Look before you run", "Help"
     return [
-        CommandSpec("train", "tunesmith.cli.train:train", "Fine-tune a model.", section=run),
+        CommandSpec(
+            "train",
+            "tunesmith.cli.train:train",
+            "Fine-tune a model.",
+            section=run,
+            picks=("trainers", "tuners", "templates", "backends", "launchers", "quantizers", "accelerators", "optimizers"),
+            requires=("model_name_or_path", "dataset", "output_dir"),
+        ),
         CommandSpec("plan", "tunesmith.cli.plan:plan", "Show everything a run would do, without doing it.", section=look),
         CommandSpec("explain", "tunesmith.cli.explain:explain", "What a configuration key means, and who owns it.", section=look),
         CommandSpec("schema", "tunesmith.cli.schema:schema", "Print the configuration's JSON Schema, for editors.", section=look),
@@ -25,3 +32,9 @@ def tunesmith_commands() -> list[CommandSpec]:
         CommandSpec("version", "tunesmith.cli.version:version", "Print the version.", section=help_),
         CommandSpec("doctor", "tunesmith.cli.doctor:doctor", "Find out what is wrong with this installation.", section=help_),
     ]
+
+
+@hookimpl
+def tunesmith_launchers() -> list[LauncherSpec]:
+    """One process, here."""
+    return [LauncherSpec("plain", "tunesmith.defaults.plain_launcher:PlainLauncher", "One process, the one that was started.")]

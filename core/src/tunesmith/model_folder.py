@@ -1,0 +1,107 @@
+"""Where a model lies: a folder on this machine, a download in the hub's cache, or a name that has yet to be fetched."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import TunesmithError, nearest
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.gguf")
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """What is known of a model's place. ``folder`` is ``None`` while it is not on this machine."""
+
+    name: str
+    folder: Path | None
+    fetchable: bool = False
+    reason: str = ""
+    hint: str = ""
+
+
+def find_model(name: str, *, revision: str = "main", cache_dir: str | None = None) -> Whereabouts:
+    """Look for a model without touching the network."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Whereabouts(name, path)
+    if HUB_NAME.fullmatch(name):
+        return _find_in_cache(name, revision, cache_dir)
+    return Whereabouts(name, None, reason=f"there is no folder {name}", hint=_nearest_folder(path))
+
+
+def _find_in_cache(name: str, revision: str, cache_dir: str | None) -> Whereabouts:
+    cache = Path(cache_dir) if cache_dir else _hub_cache()
+    repository = cache / ("models--" + name.replace("/", "--"))
+    ref = repository / "refs" / revision
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision
+    snapshot = repository / "snapshots" / commit
+    if (snapshot / "config.json").is_file() or (snapshot / "adapter_config.json").is_file():
+        return Whereabouts(name, snapshot)
+    if _is_offline():
+        return Whereabouts(name, None, reason=f"{name} is not in the hub's cache {cache}, and the hub is switched off")
+    return Whereabouts(name, None, fetchable=True, reason=f"{name} is not on this machine yet")
+
+
+def _hub_cache() -> Path:
+    home = Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser())
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+
+
+def _is_offline() -> bool:
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").lower() in {"1", "true", "yes", "on"} for name in names)
+
+
+def _nearest_folder(path: Path) -> str:
+    parent = path.parent
+    if not parent.is_dir():
+        return "Give a folder, or a hub name such as organisation/model."
+    return nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir()))
+
+
+def fetch_model(name: str, *, revision: str = "main", cache_dir: str | None = None, token: str | None = None) -> Path:
+    """The folder of a model, downloaded from the hub when it is not on this machine.
+
+    :raises TunesmithError: it is neither here nor to be had.
+    """
+    place = find_model(name, revision=revision, cache_dir=cache_dir)
+    if place.folder is not None:
+        return place.folder
+    if not place.fetchable:
+        raise TunesmithError(f"{name}: {place.reason}.", place.hint)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, cache_dir=cache_dir, token=token))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise TunesmithError(f"{name} could not be fetched: {error}", "Check the name, the network and hf_hub_token.") from error
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """One of a model's JSON files, or an empty dictionary when there is none.
+
+    :raises TunesmithError: it is there and no JSON object.
+    """
+    file = folder / name
+    if not file.is_file():
+        return {}
+    try:
+        plain = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise TunesmithError(f"{file} cannot be read: {error}") from error
+    if not isinstance(plain, dict):
+        raise TunesmithError(f"{file} holds no JSON object.")
+    return plain
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the folder holds model weights."""
+    return any(next(folder.glob(pattern), None) for pattern in WEIGHT_FILES)

@@ -1,0 +1,67 @@
+"""A plan in the making: what has been decided so far, and everything found wrong or missing on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.config import RunConfig, Setting
+from tunesmith.errors import ConfigError, Problem, TunesmithError
+from tunesmith.plan import Chosen, DatasetPlan, Estimate, ModelWish
+from tunesmith.plugins import Plugins
+from tunesmith.registry import Offer
+from tunesmith.specs import CommandSpec
+
+
+@dataclass
+class Draft:
+    """Filled by the steps of :func:`tunesmith.planning.make`, in order; each step reads what earlier ones decided."""
+
+    config: RunConfig
+    plugins: Plugins
+    command: CommandSpec
+    settings: dict[str, Setting] = field(default_factory=dict)
+    unused: dict[str, Setting] = field(default_factory=dict)
+    chosen: list[Chosen] = field(default_factory=list)
+    offers: list[tuple[str, Offer[Any]]] = field(default_factory=list)
+    models: dict[str, ModelWish] = field(default_factory=dict)
+    datasets: tuple[DatasetPlan, ...] = ()
+    estimate: Estimate | None = None
+    notices: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    missing: list[Problem] = field(default_factory=list)
+
+    def value(self, key: str) -> Any:
+        """The value a key has so far: given, or decided, or its default; ``None`` for a key that nobody declares."""
+        if key in self.settings:
+            return self.settings[key].value
+        return self.config.value(key) if key in self.config.keys else None
+
+    def given(self, key: str) -> bool:
+        """Whether the user wrote the key."""
+        return key in self.config.settings
+
+    def pick(self, axis: str, offer: Offer[Any], why: str) -> None:
+        """Decide for a spec."""
+        if not any(a == axis and o is offer for a, o in self.offers):
+            self.offers.append((axis, offer))
+            self.chosen.append(Chosen(axis, offer.spec.name, offer.owner, why))
+
+    def picked(self, axis: str) -> list[Any]:
+        """The specs decided for so far on one axis."""
+        return [offer.spec for a, offer in self.offers if a == axis]
+
+    def problem(self, key: str, what: str, instead: str = "") -> None:
+        """Note a mistake in the value of ``key``."""
+        self.problems.append(Problem(self.config.origin(key), what, instead))
+
+    def lacks(self, key: str, what: str, instead: str = "") -> None:
+        """Note something that ``key`` asks for and that is not here."""
+        self.missing.append(Problem(self.config.origin(key), what, instead))
+
+    def note_error(self, key: str, error: TunesmithError) -> None:
+        """Note an error raised while looking at ``key``."""
+        if isinstance(error, ConfigError):
+            self.problems.extend(error.problems)
+        else:
+            self.problem(key, error.message, error.hint)
