@@ -1,12 +1,14 @@
 """What the object behind a spec must be able to do.
 
-Each contract is a Protocol. Verbs with a body have a working default: inherit from the Protocol to get it. The runtime calls
-every verb of a picked object in the same order for everybody, so no code ever asks which tuner or device it deals with.
+Each contract is a Protocol. Verbs that are not abstract have a working default: inherit from the Protocol to get it. The
+runtime calls every verb of a picked object in the same order for everybody, so no code ever asks which tuner or device it
+deals with.
 ``Plan`` and ``Session`` in the signatures are :class:`tunesmith.plan.Plan` and :class:`tunesmith.runtime.session.Session`.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
+from tunesmith.errors import TunesmithError
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +41,11 @@ class BadRow(ValueError):
 class Source(Protocol):
     """Reads rows. Made as ``source(entry, plan)``; ``entry`` is the dataset's entry in ``dataset_info.json``."""
 
+    @abstractmethod
     def files(self) -> Sequence[Path]:
         """Local files that the rows come from, for fingerprints; empty where there are none."""
 
+    @abstractmethod
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Each row with the place a user can find it at (``"data/a.jsonl:17"``).
 
@@ -51,6 +56,7 @@ class Source(Protocol):
 class Format(Protocol):
     """Turns rows into examples. Made as ``format(columns, tags)`` with the names of ``dataset_info.json`` filled in."""
 
+    @abstractmethod
     def read(self, row: Mapping[str, Any], kind: str) -> Example:
         """Read ``row`` as an example of ``kind``, one of those that the spec says it yields.
 
@@ -66,18 +72,22 @@ class Renderer(Protocol):
     fingerprint: str
     """Changes whenever rendered text could change."""
 
+    @abstractmethod
     def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
         """Render every turn. With ``generation_prompt`` the text ends where the model's next answer starts.
 
         :raises TunesmithError: the template cannot express this conversation; the message names the turn.
         """
 
+    @abstractmethod
     def parse_reply(self, text: str) -> Turn:
         """Read generated text (without the stop token) as an assistant turn with its thought, text and calls."""
 
+    @abstractmethod
     def chat_template(self) -> str:
         """The same template as Jinja, to be written beside a trained model."""
 
+    @abstractmethod
     def ollama(self) -> str:
         """The same template as the ``TEMPLATE``, ``SYSTEM`` and ``PARAMETER stop`` lines of an Ollama Modelfile."""
 
@@ -85,12 +95,15 @@ class Renderer(Protocol):
 class ToolSyntax(Protocol):
     """One way to write tools in text."""
 
+    @abstractmethod
     def declare(self, tools: Sequence[Mapping[str, Any]]) -> str:
         """The text that tells a model which tools it has."""
 
+    @abstractmethod
     def calls(self, calls: Sequence[Any]) -> str:
         """The text of one or more :class:`~tunesmith.data.conversation.Call` as the model writes them."""
 
+    @abstractmethod
     def parse(self, text: str) -> tuple[str, tuple[Any, ...]]:
         """Generated text → the words beside the calls, and the calls."""
 
@@ -103,12 +116,15 @@ class Tuner(Protocol):
 
     def __init__(self, plan: Plan) -> None: ...
 
+    @abstractmethod
     def apply(self, model: PreTrainedModel) -> PreTrainedModel:
         """Prepare a loaded model for training from scratch: add what is added, freeze what must not move."""
 
+    @abstractmethod
     def load(self, model: PreTrainedModel, path: Path, *, trainable: bool) -> PreTrainedModel:
         """Put what :meth:`save` wrote into ``path`` on top of ``model``."""
 
+    @abstractmethod
     def save(self, model: PreTrainedModel, directory: Path) -> None:
         """Write what was learned as safetensors, so that :meth:`load` on a fresh base gives the same logits."""
 
@@ -150,6 +166,7 @@ class Trainer(Protocol):
 
         return TrainingArguments
 
+    @abstractmethod
     def run(self, session: Session) -> Outcome:
         """Train, evaluate and predict as the plan says."""
 
@@ -157,9 +174,11 @@ class Trainer(Protocol):
 class Quantizer(Protocol):
     """Holds weights in few bits. Made as ``quantizer(plan)``."""
 
+    @abstractmethod
     def arguments(self, plan: Plan) -> dict[str, Any]:
         """Keyword arguments for ``from_pretrained``."""
 
+    @abstractmethod
     def check(self, model: PreTrainedModel) -> None:
         """Raise unless the loaded model really is quantised."""
 
@@ -207,9 +226,11 @@ class Backend(Protocol):
 
     def __init__(self, plan: Plan) -> None: ...
 
+    @abstractmethod
     def device(self, local_rank: int = 0) -> torch.device:
         """The device of one process."""
 
+    @abstractmethod
     def dtype(self, wanted: str) -> torch.dtype:
         """torch's dtype for ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
@@ -220,6 +241,7 @@ class Backend(Protocol):
         """Training arguments that make transformers and accelerate use this device: the one place that tells them."""
         return {}
 
+    @abstractmethod
     def seed(self, seed: int) -> None:
         """Seed this device's random numbers."""
 
@@ -230,6 +252,7 @@ class Backend(Protocol):
     def set_rng_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore what :meth:`rng_state` gave."""
 
+    @abstractmethod
     def memory(self, local_rank: int = 0) -> Memory:
         """Memory of one device now."""
 
@@ -255,6 +278,7 @@ class Backend(Protocol):
 class Launcher(Protocol):
     """Turns one process into the processes of a run. Made as ``launcher(plan)``."""
 
+    @abstractmethod
     def spread(self, plan: Plan, work: Callable[[Plan], int]) -> int:
         """Call ``work`` with the very same plan once in each process of the run, and return the exit status.
 
@@ -315,12 +339,15 @@ class Engine(Protocol):
 
     renderer: Renderer
 
+    @abstractmethod
     def start(self, plan: Plan) -> None:
         """Load what is needed; returns when requests can be answered."""
 
+    @abstractmethod
     def encode(self, conversation: Conversation) -> tuple[int, ...]:
         """The ids that generation starts from: exactly those that training would have produced."""
 
+    @abstractmethod
     def generate(self, requests: Sequence[Request]) -> Iterator[Delta]:
         """Answer requests, yielding deltas as they come. Closing the iterator cancels what is still running."""
 
@@ -333,7 +360,9 @@ class Engine(Protocol):
 
         :raises TunesmithError: this engine cannot.
         """
+        raise TunesmithError(f"The engine {type(self).__name__} cannot take over weights while it runs.")
 
+    @abstractmethod
     def stop(self) -> None:
         """Give everything back. Safe to call twice."""
 
@@ -341,6 +370,7 @@ class Engine(Protocol):
 class Exporter(Protocol):
     """Writes a trained model in one form. Made as ``exporter(plan)``."""
 
+    @abstractmethod
     def export(self, plan: Plan, directory: Path) -> Mapping[str, Any]:
         """Write into ``directory``; returns facts for the report (files, sizes, checks)."""
 
@@ -348,6 +378,7 @@ class Exporter(Protocol):
 class Evaluator(Protocol):
     """Runs one benchmark. Made as ``evaluator(plan)``."""
 
+    @abstractmethod
     def evaluate(self, engine: Engine) -> Mapping[str, float]:
         """Scores by name."""
 
@@ -355,6 +386,7 @@ class Evaluator(Protocol):
 class Metric(Protocol):
     """Measures predictions. Made as ``metric(plan)``."""
 
+    @abstractmethod
     def compute(self, predictions: Sequence[str], labels: Sequence[str]) -> Mapping[str, float]:
         """Scores by name."""
 
@@ -362,13 +394,17 @@ class Metric(Protocol):
 class Reward(Protocol):
     """Scores completions. Made as ``reward(plan)``."""
 
-    def score(self, prompts: Sequence[Conversation], completions: Sequence[Turn], extras: Sequence[Mapping[str, Any]]) -> list[float]:
+    @abstractmethod
+    def score(
+        self, prompts: Sequence[Conversation], completions: Sequence[Turn], extras: Sequence[Mapping[str, Any]]
+    ) -> list[float]:
         """One score per completion; ``extras`` are the row's other columns."""
 
 
 class Optimizer(Protocol):
     """An optimizer beyond transformers' own. Made as ``optimizer(plan)``."""
 
+    @abstractmethod
     def build(self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any) -> torch.optim.Optimizer:
         """The optimizer over ``groups``."""
 
@@ -376,5 +412,6 @@ class Optimizer(Protocol):
 class Tracker(Protocol):
     """Sends metrics somewhere. Made as ``tracker(plan)``."""
 
+    @abstractmethod
     def callback(self) -> TrainerCallback:
         """The callback that does it."""
