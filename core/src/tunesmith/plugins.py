@@ -56,8 +56,9 @@ class Plugins:
     ) -> None:
         self._manager = pluggy.PluginManager("tunesmith")
         self._manager.add_hookspecs(hookspecs)
-        self._without = frozenset(without)
-        self._only = None if only is None else frozenset(only)
+        self.without = tuple(sorted(set(without)))
+        self.only = None if only is None else tuple(sorted(set(only)))
+        self.local = None if local is None else str(local)
         self.owners: dict[str, Owner] = {}
         self.broken: dict[str, Broken] = {}
         self.off: list[Owner] = []
@@ -90,7 +91,7 @@ class Plugins:
             self._try(owner, lambda: _import_file(file))
 
     def _is_off(self, owner: Owner) -> bool:
-        off = owner.plugin in self._without or (self._only is not None and owner.plugin not in self._only)
+        off = owner.plugin in self.without or (self.only is not None and owner.plugin not in self.only)
         if off:
             self.off.append(owner)
         return off

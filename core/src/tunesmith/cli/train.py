@@ -1,0 +1,24 @@
+"""``tunesmith train``: the rooms of a run by name."""
+
+from __future__ import annotations
+
+import click
+
+from tunesmith import launch, planning
+from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
+from tunesmith.cli.plan_text import say_notices
+from tunesmith.plugins import Plugins
+
+
+@click.command(**RUN_COMMAND)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--strict", is_flag=True, help="A key that this run does not use is an error.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_obj
+def train(plugins: Plugins, arguments: tuple[str, ...], strict: bool, quiet: bool) -> int:
+    """Fine-tune a model: tunesmith train RUN.yaml [key=value …] [--key value …]"""
+    config = read_arguments(plugins, arguments)
+    plan = planning.make(config, plugins, "train", strict=strict)
+    if not quiet:
+        say_notices(plan)
+    return launch.carry_out(plan, plugins)

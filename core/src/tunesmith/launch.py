@@ -1,0 +1,77 @@
+"""Plan → finished run: one process or many, all with the same plan."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.errors import TunesmithError
+from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+
+if TYPE_CHECKING:
+    from tunesmith.contracts import Outcome
+
+INTERRUPTED = 130
+
+
+def carry_out(plan: Plan, plugins: Plugins) -> int:
+    """Do what the plan says, in as many processes as its launcher makes.
+
+    :return: the exit status.
+    :raises ConfigError: something the run needs is not here.
+    """
+    plan.check_ready()
+    prepare_environment(plan, plugins)
+    launcher = plugins.launchers.get(plan.the("launchers").wanted).load()(plan)
+    status: int = launcher.spread(plan, lambda same: work(same, plugins))
+    return status
+
+
+def prepare_environment(plan: Plan, plugins: Plugins) -> None:
+    """Set what the backend wants set before torch is imported; what the user has set stays."""
+    for chosen in plan.picked("backends"):
+        for name, value in plugins.backends.get(chosen.wanted).spec.environment.items():
+            os.environ.setdefault(name, value)
+
+
+def work(plan: Plan, plugins: Plugins) -> int:
+    """What each process of a run does; preparing data again costs nothing where it is already done."""
+    outcome = train(plan, plugins)
+    return INTERRUPTED if outcome.stopped in ("SIGTERM", "Ctrl-C") else 0
+
+
+def work_from_file(file: Path) -> int:
+    """As :func:`work`, in a process of its own that was given the plan as a file."""
+    plan = Plan.read(file)
+    local = Path(plan.local) if plan.local else None
+    plugins = Plugins(without=plan.without, only=plan.only, local=local)
+    prepare_environment(plan, plugins)
+    return work(plan, plugins)
+
+
+def train(plan: Plan, plugins: Plugins) -> Outcome:
+    """Prepare the data, open the session, run the stage, write the artefacts."""
+    from tunesmith.data.flow import prepare
+
+    prepared = prepare(plan, plugins)
+    # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
+    from tunesmith.runtime.artefacts import finish
+    from tunesmith.runtime.session import open_session
+
+    session = open_session(plan, plugins, prepared)
+    outcome: Outcome | None = None
+    try:
+        plugins.run_started(session)
+        outcome = session.trainer.run(session)
+        finish(session, outcome)
+    except Exception as error:
+        advice = session.backend.advice(error)
+        if advice:
+            raise TunesmithError(f"{type(error).__name__}: {error}", advice) from error
+        raise
+    finally:
+        plugins.run_ended(session, outcome)
+        session.close()
+    return outcome

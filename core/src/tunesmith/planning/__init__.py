@@ -1,0 +1,60 @@
+"""RunConfig + plugins → Plan, or every problem at once. Needs no device and imports no torch."""
+
+from __future__ import annotations
+
+from tunesmith.config import RunConfig
+from tunesmith.errors import ConfigError, Problem
+from tunesmith.plan import Plan
+from tunesmith.planning.checks import check
+from tunesmith.planning.choose import choose
+from tunesmith.planning.datasets import find_datasets
+from tunesmith.planning.draft import Draft
+from tunesmith.planning.estimate import estimate
+from tunesmith.planning.models import wish
+from tunesmith.planning.settings_in_use import settle
+from tunesmith.plugins import Plugins
+
+#: Each step reads what the ones before it decided.
+STEPS = (choose, settle, wish, find_datasets, check, estimate)
+
+
+def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = False) -> Plan:
+    """Decide and check everything that ``command`` will do with this configuration.
+
+    What is merely not here (a device, a package, a file) is listed in ``Plan.missing``; ``strict`` makes unused keys an error.
+
+    :raises ConfigError: the configuration is wrong; lists every problem of the host and of all plugins.
+    """
+    draft = Draft(config, plugins, plugins.commands.get(command).spec)
+    for step in STEPS:
+        step(draft)
+    if strict:
+        draft.problems += [_unused(key, setting.origin, setting.owner) for key, setting in draft.unused.items()]
+    plan = _finish(draft, command)
+    problems = [*draft.problems, *plugins.check_plan(plan)]
+    if problems:
+        raise ConfigError(problems)
+    return plan
+
+
+def _unused(key: str, origin: str, owner: str) -> Problem:
+    return Problem(origin, f"{key} is not used by this run: it belongs to {owner}", "Leave it out, or run without --strict.")
+
+
+def _finish(draft: Draft, command: str) -> Plan:
+    plugins = draft.plugins
+    return Plan(
+        command=command,
+        settings=draft.settings,
+        chosen=tuple(draft.chosen),
+        models=draft.models,
+        datasets=draft.datasets,
+        unused=draft.unused,
+        notices=(*draft.config.notices, *draft.notices),
+        missing=tuple(dict.fromkeys(draft.missing)),
+        estimate=draft.estimate,
+        config_folder=str(draft.config.file.parent) if draft.config.file else ".",
+        without=plugins.without,
+        only=plugins.only,
+        local=plugins.local,
+    )

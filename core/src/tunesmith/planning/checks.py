@@ -1,0 +1,90 @@
+"""Combinations that cannot work, and things a command cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tunesmith.model_folder import read_json
+from tunesmith.output_folder import check_output_folder
+from tunesmith.planning.draft import Draft
+from tunesmith.planning.models import find_in
+
+Check = Callable[[Draft], None]
+
+
+def check(draft: Draft) -> None:
+    """Run every check; each notes what it finds."""
+    for one in CHECKS:
+        one(draft)
+
+
+def _required(draft: Draft) -> None:
+    for key in draft.command.requires:
+        if key == "dataset" and not draft.value("do_train"):
+            continue
+        if draft.value(key) in (None, ()):
+            draft.lacks("", f"{key} is not given", f"{draft.command.name} needs it: write {key}: …")
+
+
+def _precision(draft: Draft) -> None:
+    if draft.value("bf16") and draft.value("fp16"):
+        draft.problem("fp16", "bf16 and fp16 are both on", "Keep one of them.")
+    wanted = "bfloat16" if draft.value("bf16") or draft.value("pure_bf16") else "float16" if draft.value("fp16") else None
+    for spec in draft.picked("backends"):
+        if wanted and wanted not in spec.dtypes:
+            key = "fp16" if wanted == "float16" else "bf16" if draft.value("bf16") else "pure_bf16"
+            draft.lacks(key, f"the backend {spec.name} does not compute in {wanted}", f"It can do {', '.join(spec.dtypes)}.")
+
+
+def _masks(draft: Draft) -> None:
+    if draft.value("mask_history") and draft.value("train_on_prompt"):
+        draft.problem("mask_history", "mask_history and train_on_prompt contradict each other", "Keep one of them.")
+
+
+def _validation(draft: Draft) -> None:
+    if draft.value("val_size") and draft.value("eval_dataset"):
+        draft.problem("val_size", "val_size and eval_dataset are both given", "Keep one of them.")
+    if draft.value("val_size") and not draft.value("dataset"):
+        draft.problem("val_size", "val_size has no dataset to split", "Give dataset: too.")
+    evaluates = draft.value("do_eval") or draft.value("do_predict") or draft.value("eval_strategy") not in (None, "no")
+    if draft.picked("trainers") and evaluates and not (draft.value("val_size") or draft.value("eval_dataset")):
+        key = next((k for k in ("eval_strategy", "do_eval", "do_predict") if draft.given(k)), "eval_strategy")
+        draft.lacks(key, f"{key} has nothing to evaluate on", "Give eval_dataset: or val_size:.")
+
+
+def _adapters(draft: Draft) -> None:
+    wish = draft.models.get("policy")
+    if not wish or not wish.adapters or not draft.picked("trainers"):
+        return
+    for spec in draft.picked("tuners"):
+        if spec.saves == "model":
+            instead = "Use the tuner that made it, or export the merged model first."
+            draft.problem("adapter_name_or_path", f"finetuning_type: {spec.name} cannot go on from an adapter", instead)
+    if wish.bits:
+        for spec in draft.picked("tuners"):
+            if not spec.over_quantized:
+                draft.problem("quantization_bit", f"{spec.name} cannot train over quantised weights", "Use an adapter tuner.")
+
+
+def _template(draft: Draft) -> None:
+    """``template: auto`` needs a template that the tokenizer brings."""
+    needs = "templates" in draft.command.picks and not draft.picked("templates") and draft.value("template") in (None, "auto")
+    documents = {kind for spec in draft.picked("trainers") for kind in spec.wants} == {"document"}
+    wish = draft.models.get("policy")
+    if not needs or documents or wish is None or not wish.path:
+        return
+    folder = find_in(draft, wish.path).folder
+    if folder is None or (folder / "chat_template.jinja").is_file() or "chat_template" in read_json(folder, "tokenizer_config.json"):
+        return
+    where = "template" if draft.given("template") else "model_name_or_path"
+    draft.problem(where, f"{wish.path} brings no chat template", "Name one: template: NAME (tunesmith template list shows them).")
+
+
+def _output(draft: Draft) -> None:
+    if draft.picked("trainers") and draft.value("output_dir"):
+        problem = check_output_folder(draft.value, draft.config.origin("output_dir"))
+        if problem:
+            draft.problems.append(problem)
+
+
+CHECKS: tuple[Check, ...] = (_required, _precision, _masks, _validation, _adapters, _template, _output)

@@ -1,0 +1,199 @@
+"""Which specs a run uses: by selector key, by switch, or by what is here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any
+
+from tunesmith.contracts import Probe
+from tunesmith.errors import TunesmithError
+from tunesmith.planning.draft import Draft
+from tunesmith.registry import Offer, Owner
+from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
+
+NAMES = {axis.hook: axis for axis in AXES}
+
+
+def choose(draft: Draft) -> None:
+    """Decide for a spec on every axis that the command picks from."""
+    for axis in draft.command.picks:
+        CHOOSERS.get(axis, _by_selector)(draft, axis)
+    for axis, offer in draft.offers:
+        _check_packages(draft, axis, offer)
+
+
+@cache
+def planned() -> Mapping[str, Mapping[str, str]]:
+    """Names that users of this kind of tool know and that a package still to come will bring."""
+    plain: dict[str, dict[str, str]] = json.loads(resources.files("tunesmith").joinpath("planned.json").read_text("utf-8"))
+    return plain
+
+
+def _by_selector(draft: Draft, axis: str) -> None:
+    key = NAMES[axis].selector
+    choose_named(draft, axis, key, str(draft.value(key)))
+
+
+def choose_named(draft: Draft, axis: str, key: str, name: str) -> None:
+    """Pick ``name`` on ``axis`` because ``key`` says so; a known name that is not installed is missing, not wrong."""
+    registry = draft.plugins.axis(axis)
+    bare = name.partition("@")[0]
+    if bare not in registry and (package := _known(draft, axis, bare)):
+        draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", f"It comes with {package}.")
+        return
+    try:
+        draft.pick(axis, registry.get(name), draft.config.origin(key))
+    except TunesmithError as error:
+        draft.note_error(key, error)
+
+
+def _known(draft: Draft, axis: str, name: str) -> str:
+    """The distribution that brings ``name``, were it installed; empty when nobody knows the name."""
+    package: str = draft.plugins.catalogue.names(axis).get(name) or planned().get(axis, {}).get(name, "")
+    return package
+
+
+# ---- switches --------------------------------------------------------------------------------------------------------
+
+
+def _by_switch(draft: Draft, axis: str) -> None:
+    for offer in draft.plugins.axis(axis):
+        if offer.spec.switch and _is_on(draft, offer.spec.switch):
+            draft.pick(axis, offer, draft.config.origin(offer.spec.switch.key))
+
+
+def _is_on(draft: Draft, switch: Switch) -> bool:
+    return bool(draft.value(switch.key) == switch.value)
+
+
+def _optimizer(draft: Draft, axis: str) -> None:
+    _by_switch(draft, axis)
+    picked = draft.picked(axis)
+    if len(picked) > 1:
+        names = " and ".join(f"{spec.switch.key}" for spec in picked)
+        draft.problem(picked[-1].switch.key, f"{names} each choose an optimizer", "Keep one of them.")
+
+
+def _accelerators(draft: Draft, axis: str) -> None:
+    _by_switch(draft, axis)
+    attention = draft.value("flash_attn")
+    offered = {o.spec.switch.value for o in draft.plugins.accelerators if o.spec.switch and o.spec.switch.key == "flash_attn"}
+    if attention in planned()["flash_attn"] and attention not in offered:
+        draft.lacks("flash_attn", f"flash_attn: {attention} is not installed", f"It comes with {planned()['flash_attn'][attention]}.")
+    picked = {spec.name: spec for spec in draft.picked(axis)}
+    for spec in picked.values():
+        for other in set(spec.excludes) & set(picked):
+            draft.problem(spec.switch.key, f"{spec.name} cannot work beside {other}", "Switch one of them off.")
+    draft.offers.sort(key=lambda item: getattr(item[1].spec, "order", 0) if item[0] == axis else 0)
+
+
+def _launcher(draft: Draft, axis: str) -> None:
+    _by_switch(draft, axis)
+    if not draft.picked(axis):
+        offer = next(offer for offer in draft.plugins.launchers if offer.spec.switch is None)
+        draft.pick(axis, offer, "default")
+
+
+def _quantizer(draft: Draft, axis: str) -> None:
+    if draft.value("quantization_bit") is None or not draft.plugins.quantizers:
+        return
+    wanted = str(draft.value("quantization_method"))
+    names = {alias: offer.spec.name for offer in draft.plugins.quantizers for alias in offer.spec.aliases}
+    choose_named(draft, axis, "quantization_method", names.get(wanted, wanted))
+    for spec in draft.picked(axis):
+        if draft.value("quantization_bit") not in spec.bits:
+            bits = ", ".join(map(str, spec.bits))
+            draft.problem("quantization_bit", f"{spec.name} has no {draft.value('quantization_bit')} bits", f"Write one of {bits}.")
+
+
+# ---- template --------------------------------------------------------------------------------------------------------
+
+
+def _template(draft: Draft, axis: str) -> None:
+    wants = {kind for spec in draft.picked("trainers") for kind in spec.wants}
+    if wants == {"document"}:
+        return
+    name = draft.value("template")
+    if name in (None, "auto"):
+        return
+    if str(name).partition(":")[0].endswith(".toml"):
+        _template_file(draft, axis, str(name))
+    else:
+        choose_named(draft, axis, "template", str(name))
+
+
+def _template_file(draft: Draft, axis: str, name: str) -> None:
+    file = find_template_file(name.partition(":")[0], draft.config.file)
+    if file is None:
+        draft.problem("template", f"there is no template file {name}", "It is looked for beside the configuration, then here.")
+        return
+    table = name.partition(":")[2]
+    draft.pick(axis, Offer(TemplateSpec(name, str(file), table), Owner("file", str(file), "unversioned")), draft.config.origin("template"))
+
+
+def find_template_file(name: str, config: Path | None) -> Path | None:
+    """A template file named in a configuration: beside the configuration, else in the working folder."""
+    folders = [config.parent] if config else []
+    return next((path for folder in [*folders, Path()] if (path := folder / name).is_file()), None)
+
+
+# ---- backend ---------------------------------------------------------------------------------------------------------
+
+
+def probe_backend(offer: Offer[BackendSpec]) -> Probe:
+    """Ask a backend, without torch, whether its device is here."""
+    module, _, function = offer.spec.probe.partition(":")
+    probe: Probe = getattr(import_module(module), function)()
+    return probe
+
+
+def _backend(draft: Draft, axis: str) -> None:
+    wanted = draft.value("backend")
+    if wanted != "auto":
+        choose_named(draft, axis, "backend", str(wanted))
+        for a, offer in draft.offers:
+            if a == axis and not (probe := probe_backend(offer)).here:
+                draft.lacks("backend", f"the backend {offer.spec.name} is not here: {probe.reason}", "backend: auto picks one that is.")
+        return
+    _detect(draft, axis)
+
+
+def _detect(draft: Draft, axis: str) -> None:
+    reasons = []
+    for offer in sorted(draft.plugins.backends, key=lambda offer: -offer.spec.priority):
+        probe = probe_backend(offer)
+        if probe.here:
+            why = "detected" + (f" ({'; '.join(reasons)})" if reasons else "")
+            draft.pick(axis, offer, why)
+            return
+        reasons.append(f"no {offer.spec.name}: {probe.reason}")
+    packages = sorted(set(draft.plugins.catalogue.names(axis).values()))
+    install = f"pip install {' or '.join(packages)}" if packages else "Install a backend package."
+    draft.lacks("backend", "; ".join(reasons) or "no backend is installed", install)
+
+
+# ---- what the picked need --------------------------------------------------------------------------------------------
+
+
+def _check_packages(draft: Draft, axis: str, offer: Offer[Any]) -> None:
+    spec = offer.spec
+    for package in getattr(spec, "needs", ()):
+        if importlib.util.find_spec(package) is None:
+            why = f"the {NAMES[axis].word} {spec.name!r} needs the package {package}, which is not installed"
+            key = NAMES[axis].selector or (spec.switch.key if getattr(spec, "switch", None) else "")
+            draft.lacks(key, why, f"See the README of {offer.owner.distribution}.")
+
+
+CHOOSERS: Mapping[str, Callable[[Draft, str], None]] = {
+    "templates": _template,
+    "backends": _backend,
+    "launchers": _launcher,
+    "quantizers": _quantizer,
+    "accelerators": _accelerators,
+    "optimizers": _optimizer,
+}

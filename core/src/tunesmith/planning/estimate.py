@@ -1,0 +1,77 @@
+"""How much memory a run will take, by arithmetic.
+
+Weights, gradients and optimizer states follow from counts; activations from the usual formula for a transformer block
+(Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", §4), with the logits on top.
+The figure is for one process without sharding.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from tunesmith.plan import Estimate
+from tunesmith.planning.draft import Draft
+from tunesmith.planning.models import find_in
+from tunesmith.planning.shapes import ModelShape, read_shape
+
+#: No figure here was compared with measured peaks yet; until it is, the truth may be half as much again or half as little.
+NOT_VALIDATED = 0.5
+#: Numbers an optimizer keeps per learned number, for those that keep other than Adam's two.
+OPTIMIZER_STATES = {"sgd": 0.0, "adafactor": 0.1, "adagrad": 1.0, "rmsprop": 1.0, "lion_32bit": 1.0, "lion_8bit": 0.25, "adamw_8bit": 0.5}
+ADAM_STATES = 2.0
+
+
+def estimate(draft: Draft) -> None:
+    """Fill ``draft.estimate`` where the model's shape can be known."""
+    if "policy" not in draft.models or not draft.models["policy"].path:
+        return
+    folder = find_in(draft, draft.models["policy"].path).folder
+    shape = read_shape(folder) if folder else None
+    if shape is None:
+        return
+    parts, trainable = (_training(draft, shape) if draft.picked("trainers") else ({"weights": _weights(draft, shape, 0)}, 0))
+    draft.estimate = Estimate(shape.parameters, trainable, parts, NOT_VALIDATED, f"arithmetic on {shape.basis}")
+
+
+def _training(draft: Draft, shape: ModelShape) -> tuple[dict[str, int], int]:
+    trainable = count_trainable(draft, shape)
+    size = 2 if draft.value("pure_bf16") else 4
+    states = OPTIMIZER_STATES.get(str(draft.value("optim")), ADAM_STATES)
+    parts = {
+        "weights": _weights(draft, shape, trainable),
+        "gradients": trainable * size,
+        "optimizer": int(trainable * states * size),
+        **_activations(draft, shape),
+    }
+    return parts, trainable
+
+
+def count_trainable(draft: Draft, shape: ModelShape) -> int:
+    """How many numbers the picked tuner lets learn."""
+    for spec in draft.picked("tuners"):
+        if spec.trainable:
+            module, _, function = spec.trainable.partition(":")
+            return int(getattr(import_module(module), function)(shape.weights, draft.value))
+    return shape.parameters
+
+
+def _weights(draft: Draft, shape: ModelShape, trainable: int) -> int:
+    frozen = max(0, shape.parameters - trainable)
+    if bits := draft.value("quantization_bit"):
+        return int(frozen * bits / 8 * 1.06) + trainable * 4
+    return int(frozen * (2 if _low_precision(draft) else shape.bytes_per_weight)) + trainable * (2 if draft.value("pure_bf16") else 4)
+
+
+def _low_precision(draft: Draft) -> bool:
+    return any(bool(draft.value(key)) for key in ("bf16", "fp16", "pure_bf16"))
+
+
+def _activations(draft: Draft, shape: ModelShape) -> dict[str, int]:
+    tokens = int(draft.value("per_device_train_batch_size") or 1) * int(draft.value("cutoff_len") or 1)
+    size = 2 if _low_precision(draft) else 4
+    block = tokens * (16 * shape.hidden + 3 * shape.intermediate) * size
+    if draft.value("disable_gradient_checkpointing"):
+        held = block * shape.layers
+    else:
+        held = tokens * shape.hidden * size * shape.layers + block
+    return {"activations": held, "logits": tokens * shape.vocabulary * (4 + size)}

@@ -1,0 +1,101 @@
+"""What each role wants: the model's folder, its adapters, and where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config import Setting
+from tunesmith.errors import TunesmithError
+from tunesmith.model_folder import Whereabouts, find_model, has_weights, read_json
+from tunesmith.plan import ModelWish
+from tunesmith.planning.draft import Draft
+from tunesmith.specs import AdapterMark, TunerSpec
+
+
+def wish(draft: Draft) -> None:
+    """Fill ``draft.models``; find out what is not here."""
+    name = draft.value("model_name_or_path")
+    if name is None:
+        return
+    adapters = tuple(draft.value("adapter_name_or_path") or ())
+    name, adapters = _unfold_adapter(draft, str(name), adapters)
+    _check_model(draft, name)
+    for adapter in adapters:
+        _check_adapter(draft, adapter)
+    draft.models["policy"] = ModelWish("policy", name, adapters, bits=draft.value("quantization_bit"))
+
+
+def _unfold_adapter(draft: Draft, name: str, adapters: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """A model folder that holds an adapter stands for its base with that adapter on top."""
+    folder = find_in(draft, name).folder
+    if folder is None or (folder / "config.json").is_file() or not (spec := tuner_of(draft, folder)):
+        return name, adapters
+    base = base_of(folder)
+    if base is None:
+        draft.problem("model_name_or_path", f"{name} holds an adapter and does not say of which model", "Name the model, and give the folder as adapter_name_or_path.")
+        return name, adapters
+    draft.notices.append(f"{name} holds an adapter ({spec.name}); its model is {base}")
+    for key, value in (("model_name_or_path", base), ("adapter_name_or_path", (name, *adapters))):
+        draft.settings[key] = Setting(value, f"read from {name}", "host", given=True)
+    return base, (name, *adapters)
+
+
+def base_of(folder: Path) -> str | None:
+    """The model that the adapter in ``folder`` was trained on, by its own files."""
+    named = read_json(folder, "adapter_config.json").get("base_model_name_or_path")
+    if named:
+        return str(named)
+    settings: dict[str, Any] = read_json(folder, "plan.json").get("settings", {})
+    model = settings.get("model_name_or_path", {}).get("value")
+    return str(model) if model else None
+
+
+def tuner_of(draft: Draft, folder: Path) -> TunerSpec | None:
+    """The tuner whose mark the folder bears."""
+    specs: list[TunerSpec] = [offer.spec for offer in draft.plugins.tuners]
+    return next((spec for spec in specs for mark in spec.marks if bears(folder, mark)), None)
+
+
+def bears(folder: Path, mark: AdapterMark) -> bool:
+    """Whether ``folder`` bears a tuner's mark."""
+    if not (folder / mark.file).is_file():
+        return False
+    return not mark.key or str(read_json(folder, mark.file).get(mark.key)) == mark.value
+
+
+def find_in(draft: Draft, name: str) -> Whereabouts:
+    """Where a model or adapter of this run lies."""
+    return find_model(name, revision=str(draft.value("model_revision") or "main"), cache_dir=draft.value("cache_dir"))
+
+
+def _check_model(draft: Draft, name: str) -> None:
+    place = find_in(draft, name)
+    if place.folder is None:
+        if place.fetchable:
+            draft.notices.append(f"{place.reason}; it will be fetched from the hub when the run starts")
+        else:
+            draft.lacks("model_name_or_path", place.reason, place.hint)
+        return
+    try:
+        config = read_json(place.folder, "config.json")
+    except TunesmithError as error:
+        draft.note_error("model_name_or_path", error)
+        return
+    if not config:
+        draft.problem("model_name_or_path", f"{place.folder} holds no config.json, so it is no model", "Give the folder that holds it.")
+    elif not has_weights(place.folder) and not draft.value("train_from_scratch"):
+        draft.problem("model_name_or_path", f"{place.folder} holds no weights", "Give a complete model, or train_from_scratch: true.")
+    elif "auto_map" in config and not draft.value("trust_remote_code"):
+        draft.notices.append(f"{name} brings code of its own, which is not used: trust_remote_code is false")
+
+
+def _check_adapter(draft: Draft, name: str) -> None:
+    place = find_in(draft, name)
+    if place.folder is None:
+        if not place.fetchable:
+            draft.lacks("adapter_name_or_path", place.reason, place.hint)
+        return
+    if tuner_of(draft, place.folder) is None:
+        names = ", ".join(f"{m.file} ({o.spec.name})" for o in draft.plugins.tuners for m in o.spec.marks)
+        draft.problem("adapter_name_or_path", f"{place.folder} bears no mark of an installed tuner", f"An adapter's folder holds one of: {names or 'none is known'}.")
