@@ -175,8 +175,9 @@ def _boolean(_: Any, raw: Any) -> bool:
 
 def _integer(_: Any, raw: Any) -> int:
     number = _number(raw, describe(int))
-    if not number.is_integer() if isinstance(number, float) else False:
-        raise BadValueError(describe(int), f"Write {math.floor(number)} or {math.ceil(number)}." if math.isfinite(number) else "")
+    if isinstance(number, float) and not number.is_integer():
+        near = f"Write {math.floor(number)} or {math.ceil(number)}." if math.isfinite(number) else ""
+        raise BadValueError(describe(int), near)
     return int(number)
 
 
