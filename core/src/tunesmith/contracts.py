@@ -39,7 +39,8 @@ class BadRow(ValueError):
 
 
 class Source(Protocol):
-    """Reads rows. Made as ``source(entry, plan)``; ``entry`` is the dataset's entry in ``dataset_info.json``."""
+    """Reads rows. Made as ``source(dataset, plan)``; ``dataset`` is a :class:`tunesmith.plan.DatasetPlan`: its ``entry`` is
+    that of ``dataset_info.json``, its ``folder`` the one that file lies in."""
 
     @abstractmethod
     def files(self) -> Sequence[Path]:
@@ -131,6 +132,10 @@ class Tuner(Protocol):
     def merge(self, model: PreTrainedModel) -> PreTrainedModel:
         """Fold what was added into plain weights and return a model without traces of this tuner."""
         return model
+
+    def describe(self, model: PreTrainedModel) -> list[str]:
+        """Lines for the log about a model it prepared: what learns, and what one might think learns and does not."""
+        return []
 
     def param_groups(self, model: PreTrainedModel) -> list[dict[str, Any]] | None:
         """Optimizer groups as torch wants them, or ``None`` for the trainer's usual ones."""
