@@ -50,9 +50,14 @@ class CommandSpec(Spec):
 
 @dataclass(frozen=True)
 class SourceSpec(Spec):
-    """Where rows come from. ``key`` is the key of ``dataset_info.json`` that asks for it (``file_name``, …)."""
+    """Where rows come from. ``key`` is the key of ``dataset_info.json`` that asks for it (``file_name``, …).
+
+    ``files``: ``"module:function"`` that lists the local files of an entry while planning, from the entry and the folder of
+    its ``dataset_info.json``, and says which one is not there; empty for a source that has none.
+    """
 
     key: str = ""
+    files: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,14 @@ class FormatSpec(Spec):
     """How a row becomes an example (``formatting`` in ``dataset_info.json``).
 
     ``columns`` and ``tags`` hold the default names, which an entry of ``dataset_info.json`` overrides one by one.
+    ``required`` are the columns that a row must have, by kind of example. ``default``: reads entries without ``formatting``.
     """
 
     yields: tuple[ExampleKind, ...] = ()
     columns: Mapping[str, str | None] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    default: bool = False
 
 
 @dataclass(frozen=True)

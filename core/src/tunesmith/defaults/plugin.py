@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith import CommandSpec, LauncherSpec, hookimpl
+from tunesmith import CommandSpec, LauncherSpec, SourceSpec, hookimpl
 
 TUNESMITH_API = (1, 0)
 
@@ -38,3 +38,18 @@ def tunesmith_commands() -> list[CommandSpec]:
 def tunesmith_launchers() -> list[LauncherSpec]:
     """One process, here."""
     return [LauncherSpec("plain", "tunesmith.defaults.plain_launcher:PlainLauncher", "One process, the one that was started.")]
+
+
+@hookimpl
+def tunesmith_sources() -> list[SourceSpec]:
+    """Files on this machine."""
+    module = "tunesmith.defaults.local_files"
+    return [
+        SourceSpec(
+            "file",
+            f"{module}:LocalFiles",
+            "Files here: json, jsonl, csv, txt, parquet, arrow, or a folder of one of them.",
+            key="file_name",
+            files=f"{module}:list_files",
+        )
+    ]

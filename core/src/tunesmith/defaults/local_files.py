@@ -1,0 +1,200 @@
+"""Rows from files on this machine: json, jsonl, csv, txt, parquet, arrow, or a folder of one of them.
+
+Paths are relative to the folder of ``dataset_info.json``. A relative path must stay inside that folder (links followed), so
+that a downloaded ``dataset_info.json`` cannot read other files by accident; an absolute path is taken as it stands.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.errors import TunesmithError, nearest
+
+if TYPE_CHECKING:
+    from tunesmith.plan import DatasetPlan, Plan
+
+Row = tuple[str, Mapping[str, Any]]
+#: Texts of more than the csv module's usual 128 KiB are ordinary training data.
+LONGEST_CSV_FIELD = 1 << 30
+
+
+def list_files(entry: Mapping[str, Any], folder: str) -> tuple[Path, ...]:
+    """The files that ``file_name`` of an entry names, sorted by name within a folder.
+
+    :raises TunesmithError: one is not there, is of no known type, lies outside, or a folder mixes types.
+    """
+    names = entry["file_name"]
+    files = tuple(file for name in (names if isinstance(names, list) else [names]) for file in _expand(str(name), Path(folder)))
+    kinds = sorted({file.suffix.lower() for file in files})
+    if len(kinds) > 1:
+        raise TunesmithError(f"{entry['file_name']} holds files of several types: {', '.join(kinds)}.", "Keep one type to a dataset.")
+    return files
+
+
+def _expand(name: str, folder: Path) -> list[Path]:
+    path = Path(name).expanduser()
+    if not path.is_absolute():
+        path = folder / path
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise TunesmithError(f"{name} lies outside {folder}.", "Move the file there, or write an absolute path.")
+    if path.is_dir():
+        return _folder(path)
+    if not path.is_file():
+        raise TunesmithError(f"There is no file {path}.", _nearest_file(path))
+    _reader(path)
+    return [path]
+
+
+def _folder(path: Path) -> list[Path]:
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not files:
+        raise TunesmithError(f"The folder {path} holds no files.", "Put the rows there, or name another folder.")
+    for file in files:
+        _reader(file)
+    return files
+
+
+def _nearest_file(path: Path) -> str:
+    return nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+
+
+class LocalFiles:
+    """Rows of the files that ``file_name`` names, in the order of the files."""
+
+    def __init__(self, dataset: DatasetPlan, plan: Plan | None = None) -> None:
+        self._files = list_files(dataset.entry, dataset.folder)
+
+    def files(self) -> Sequence[Path]:
+        """The files themselves."""
+        return self._files
+
+    def rows(self) -> Iterator[Row]:
+        """Each row with file and line, or file and number where lines mean nothing."""
+        for file in self._files:
+            yield from _reader(file)(file)
+
+
+def _reader(file: Path) -> Callable[[Path], Iterator[Row]]:
+    try:
+        return READERS[file.suffix.lower()]
+    except KeyError:
+        known = ", ".join(kind.lstrip(".") for kind in READERS)
+        raise TunesmithError(f"{file} is of no known type.", f"Known are {known}.") from None
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, counted from 1."""
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise TunesmithError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error
+
+
+def _is_row(row: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(row, dict):
+        raise TunesmithError(f"{place}: this row is {type(row).__name__}, not a JSON object.", 'A row looks like {"column": "text"}.')
+    return row
+
+
+def _read_jsonl(file: Path) -> Iterator[Row]:
+    for number, line in _lines(file):
+        place = f"{file}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise TunesmithError(f"{place}: this line is no valid JSON: {error}.", "Mend or remove the line.") from error
+        yield place, _is_row(row, place)
+
+
+def _read_json(file: Path) -> Iterator[Row]:
+    """A list of objects; a file with an object on each line is read as jsonl, whatever its name says."""
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            yield from _read_jsonl(file)
+            return
+        raise TunesmithError(f"{file}:{error.lineno}: no valid JSON: {error.msg}.", "Mend the file.") from error
+    except UnicodeDecodeError as error:
+        raise TunesmithError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
+        place = f"{file}: row {number}"
+        yield place, _is_row(row, place)
+
+
+def _read_csv(file: Path) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_CSV_FIELD)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, strict=True)
+            for row in reader:
+                place = f"{file}:{reader.line_num}"
+                if None in row or None in row.values():
+                    raise TunesmithError(f"{place}: this row has another number of cells than the header.", "Mend the row.")
+                yield place, row
+    except csv.Error as error:
+        raise TunesmithError(f"{file}:{reader.line_num}: no valid CSV: {error}.", "Mend the line.") from error
+    except UnicodeDecodeError as error:
+        raise TunesmithError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error
+
+
+def _read_text(file: Path) -> Iterator[Row]:
+    """Each line that is not blank is a row with the column ``text``."""
+    for number, line in _lines(file):
+        yield f"{file}:{number}", {"text": line.rstrip("\r\n")}
+
+
+def _read_parquet(file: Path) -> Iterator[Row]:
+    parquet = _arrow(file).parquet
+    yield from _arrow_rows(file, (batch for batch in parquet.ParquetFile(file).iter_batches(1024)))
+
+
+def _read_arrow(file: Path) -> Iterator[Row]:
+    arrow = _arrow(file)
+    with arrow.memory_map(str(file)) as data:
+        try:
+            reader = arrow.ipc.open_stream(data)
+            batches = iter(reader)
+        except arrow.ArrowInvalid:
+            reader = arrow.ipc.open_file(data)
+            batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        yield from _arrow_rows(file, batches)
+
+
+def _arrow(file: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.ipc
+        import pyarrow.parquet
+    except ImportError as error:
+        raise TunesmithError(f"{file} needs the package pyarrow, which is not installed.", "pip install pyarrow") from error
+    return pyarrow
+
+
+def _arrow_rows(file: Path, batches: Iterator[Any]) -> Iterator[Row]:
+    arrow = _arrow(file)
+    number = 0
+    try:
+        for batch in batches:
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{file}: row {number}", row
+    except (arrow.ArrowInvalid, OSError) as error:
+        raise TunesmithError(f"{file} cannot be read after row {number}: {error}", "The file is damaged or of another type.") from error
+
+
+READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".txt": _read_text,
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+}
