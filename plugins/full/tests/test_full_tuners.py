@@ -10,7 +10,6 @@ from tunesmith.errors import TunesmithError
 from tunesmith.testing import PluginSuite, TunerSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.tiny_models import logits, tiny_llama, tiny_moe
-
 from tunesmith_full.counting import count_unfrozen
 from tunesmith_full.options import FreezeOptions
 from tunesmith_full.plugin import tunesmith_check_plan, tunesmith_tuners
