@@ -9,7 +9,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-
 from tunesmith.cli.main import main
 from tunesmith.scaffold import KINDS
 
@@ -32,7 +31,16 @@ def test_every_kind_installs_and_passes_its_own_tests(packages: Path, tmp_path: 
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", target]
     subprocess.run([*install, *sorted(packages.iterdir())], check=True, cwd=tmp_path)
     report = tmp_path / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(target), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, f"--rootdir={packages}", *sorted(packages.glob("*/tests"))],

@@ -87,7 +87,9 @@ def start_package(kind: str, name: str, folder: Path, plugins: Plugins) -> list[
 
 def _kind(kind: str) -> Kind:
     if kind not in KINDS:
-        raise TunesmithError(f"There is no kind of plugin {kind!r}.", nearest(kind, KINDS) or f"Write one of {', '.join(KINDS)}.")
+        raise TunesmithError(
+            f"There is no kind of plugin {kind!r}.", nearest(kind, KINDS) or f"Write one of {', '.join(KINDS)}."
+        )
     return KINDS[kind]
 
 
@@ -116,7 +118,9 @@ def _check_free(kind: Kind, names: Names, plugins: Plugins) -> None:
 
 def _check_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise TunesmithError(f"{folder} is there already and holds something.", "Write --out with a folder that is new or empty.")
+        raise TunesmithError(
+            f"{folder} is there already and holds something.", "Write --out with a folder that is new or empty."
+        )
 
 
 def _files(kind: str) -> Iterator[tuple[PurePosixPath, str]]:

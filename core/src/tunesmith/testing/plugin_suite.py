@@ -132,9 +132,9 @@ class PluginSuite:
         """No other installed plugin offers the same name or declares the same flat key in a class of its own."""
         others = [(axis, offer) for axis, offer in Plugins().offers() if offer.owner.plugin != self.plugin]
         taken = {(axis.word, offer.spec.name): offer.owner for axis, offer in others}
-        mine = [(axis.word, spec.name) for axis, spec in self.offers]
-        _none(f"the {word} {name!r} is also offered by {taken[word, name]}" for word, name in mine if (word, name) in taken)
-        _none(_key_clashes(keys_of(self.specs), others))
+        mine = {(axis.word, spec.name) for axis, spec in self.offers}
+        names = [f"the {word} {name!r} is also offered by {taken[word, name]}" for word, name in mine & taken.keys()]
+        _none([*names, *_key_clashes(keys_of(self.specs), others)])
 
     def test_its_package_explains_itself(self) -> None:
         """README.md says what it is and how to install it; ``pyproject.toml`` declares the entry point."""
