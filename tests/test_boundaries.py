@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from checkout import CORE, ROOT, Package, plugin_packages, written_files
 
 PLUGINS = plugin_packages()
@@ -150,20 +149,31 @@ def _unsafe(call: ast.Call) -> str:
 
 @pytest.mark.parametrize("package", [CORE, *PLUGINS], ids=str)
 def test_nothing_that_came_from_outside_is_run(package: Package) -> None:
-    found = {str(module.relative_to(ROOT)): list(unsafe_calls(module.read_text(encoding="utf-8"))) for module in package.modules()}
+    found = {
+        str(module.relative_to(ROOT)): list(unsafe_calls(module.read_text(encoding="utf-8"))) for module in package.modules()
+    }
     assert not {name: calls for name, calls in found.items() if calls}
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["import pickle", "from dill import loads", "eval('1')", "run(x, shell=True)", "np.load(f, allow_pickle=True)"]
-    + ["torch.load(f)", "torch.load(f, weights_only=False)", "yaml.load(f)", "yaml.load(f, Loader=yaml.Loader)"],
-)
+UNSAFE = """import pickle
+from dill import loads
+eval("1")
+run(x, shell=True)
+np.load(f, allow_pickle=True)
+torch.load(f)
+torch.load(f, weights_only=False)
+yaml.load(f)
+yaml.load(f, Loader=yaml.Loader)"""
+
+
+@pytest.mark.parametrize("code", UNSAFE.splitlines())
 def test_the_unsafe_is_recognised(code: str) -> None:
     assert list(unsafe_calls(code))
 
 
-@pytest.mark.parametrize("code", ["model.eval()", "torch.load(f, weights_only=True)", "yaml.load(f, SafeLoader)", "run(x, shell=False)"])
+@pytest.mark.parametrize(
+    "code", ["model.eval()", "torch.load(f, weights_only=True)", "yaml.load(f, SafeLoader)", "run(x, shell=False)"]
+)
 def test_the_safe_is_let_pass(code: str) -> None:
     assert not list(unsafe_calls(code))
 
@@ -171,7 +181,9 @@ def test_the_safe_is_let_pass(code: str) -> None:
 # -- somebody's machine --------------------------------------------------------------------------------------------------
 
 MACHINE = re.compile(r"(?<![\w.~/-])/(work|home|root|Users|opt)/\w+|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))(\.\d{1,3}){2,3}\b")
-HOSTS = re.compile(r"(?<!\w)(files\.pythonhosted|(test\.)?pypi)\.org\b|\bdownload\.pytorch\b|://[\w.-]*(mirror|tuna|artifactory|nexus)\b")
+HOSTS = re.compile(
+    r"(?<!\w)(files\.pythonhosted|(test\.)?pypi)\.org\b|\bdownload\.pytorch\b|://[\w.-]*(mirror|tuna|artifactory|nexus)\b"
+)
 TEXT = {".py", ".md", ".toml", ".cfg", ".yaml", ".yml", ".json", ".jsonl", ".txt", ".csv", ".tmpl", ".sh", ""}
 
 

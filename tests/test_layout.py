@@ -10,7 +10,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-
 from checkout import CORE, GROUPS, ROOT, Package, plugin_packages
 
 PLUGINS = plugin_packages()
@@ -113,7 +112,9 @@ def test_declaring_imports_only_the_host_the_library_and_own_options(package: Pa
 @each_package
 def test_no_package_imports_another_plugin(package: Package) -> None:
     others = {other.import_name for other in PLUGINS} - {package.import_name}
-    reached = {(str(m.relative_to(ROOT)), name) for m in package.modules() for name in imports_of(m) if name.split(".")[0] in others}
+    reached = {
+        (str(m.relative_to(ROOT)), name) for m in package.modules() for name in imports_of(m) if name.split(".")[0] in others
+    }
     assert not reached
 
 
