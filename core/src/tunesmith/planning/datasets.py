@@ -2,5 +2,28 @@
 
 from __future__ import annotations
 
+from tunesmith.data.dataset_info import describe
 from tunesmith.planning.choose import choose_named
 from tunesmith.planning.draft import Draft
+
+#: Which key names the datasets of which split.
+KEYS = {"dataset": "train", "eval_dataset": "eval"}
+
+
+def find_datasets(draft: Draft) -> None:
+    """Fill ``draft.datasets``; pick their formats and sources."""
+    if not draft.picked("trainers"):
+        return
+    wants = tuple(dict.fromkeys(kind for spec in draft.picked("trainers") for kind in spec.wants))
+    for key, split in KEYS.items():
+        names = draft.value(key) or ()
+        if not names:
+            continue
+        folder = draft.value("dataset_dir")
+        found = describe(names, split, dataset_dir=folder, wants=wants, plugins=draft.plugins, origin=draft.config.origin(key))
+        draft.problems += found.problems
+        draft.missing += found.missing
+        draft.datasets += tuple(found.datasets)
+        for dataset in found.datasets:
+            choose_named(draft, "formats", key, dataset.format)
+            choose_named(draft, "sources", key, dataset.source)

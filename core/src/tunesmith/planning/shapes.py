@@ -93,7 +93,7 @@ def read_header(file: Path) -> dict[str, dict[str, Any]]:
 def _arithmetic(config: Mapping[str, Any]) -> dict[str, Shape]:
     """The weights of a decoder with the usual parts, from the numbers of its configuration."""
     hidden, vocabulary = int(config["hidden_size"]), int(config.get("vocab_size", 0))
-    weights: dict[str, Shape] = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    weights: dict[str, Shape] = {"model.embed_tokens.weight": (vocabulary, hidden), "model.norm.weight": (hidden,)}
     for layer in range(int(config["num_hidden_layers"])):
         for name, shape in (_attention(config, hidden) | _feed_forward(config, hidden, layer)).items():
             weights[f"model.layers.{layer}.{name}.weight"] = shape
