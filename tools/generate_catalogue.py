@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from checkout import CORE, ROOT, plugin_packages
-
 from tunesmith.plugins import Plugins
 
 CATALOGUE = CORE.source / "catalogue.json"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-
 from tunesmith import installation
 from tunesmith.cli.doctor import doctor
 from tunesmith.cli.env import env, variables
