@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from tunesmith.config import Setting
-from tunesmith.keys import Key
 from tunesmith.planning.draft import Draft
+
+if TYPE_CHECKING:
+    from tunesmith.keys import Key
 
 ALWAYS = "host"
 TRAINING_ARGUMENTS = "transformers"
