@@ -26,6 +26,8 @@ class Dialogue:
         self.system = system
         self.tools = tools
         self.turns: list[Turn] = []
+        self.finish: str | None = None
+        """Why the last answer ended, as :class:`~tunesmith.contracts.Delta` has it; ``None`` when it was broken off."""
 
     @property
     def conversation(self) -> Conversation:
@@ -43,9 +45,11 @@ class Dialogue:
         request = Request("dialogue", self.engine.encode(self.conversation), self.sampling)
         deltas = self.engine.generate([request])
         said: list[str] = []
+        self.finish = None
         try:
             for delta in deltas:
                 said.append(delta.text)
+                self.finish = delta.finish
                 yield delta.text
         finally:
             deltas.close()  # type: ignore[attr-defined]

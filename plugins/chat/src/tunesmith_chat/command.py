@@ -1,0 +1,79 @@
+"""``tunesmith chat``: find out how it was called, load the engine, hand over to the terminal or to the script mode."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
+
+from tunesmith import launch, planning
+from tunesmith.contracts import Engine
+from tunesmith.dialogue import Dialogue, sampling_of
+from tunesmith.errors import TunesmithError
+from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+from tunesmith_chat.script import answer_lines, answer_prompts
+from tunesmith_chat.terminal import Terminal
+
+
+@click.command(**RUN_COMMAND)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--prompt", "prompts", multiple=True, help="Ask this and print the answer. Repeated: the next turns.")
+@click.option("--system", default="", help="The system prompt.")
+@click.option("--tools", type=click.Path(path_type=Path), help="A JSON file with a list of OpenAI tool objects.")
+@click.option("--json", "as_json", is_flag=True, help="With --prompt or piped input: print one JSON object per answer.")
+@click.pass_obj
+def chat(
+    plugins: Plugins, arguments: tuple[str, ...], prompts: tuple[str, ...], system: str, tools: Path | None, as_json: bool
+) -> None:
+    """Talk to a model: tunesmith chat [RUN.yaml] [--model_name_or_path FOLDER] [--key value …]
+
+    In a terminal this starts a conversation; /help lists what it understands. With --prompt, or when input is piped in
+    (each line is a turn, /clear starts anew), nothing but the answers is printed.
+    """
+    plan = planning.make(read_arguments(plugins, arguments), plugins, "chat")
+    plan.check_ready()
+    talk_from_terminal = not prompts and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    known_tools = read_tools(tools) if tools else ()
+    engine = start(plan, plugins)
+    try:
+        dialogue = Dialogue(engine, sampling_of(plan), system, known_tools)
+        if talk_from_terminal:
+            Terminal(dialogue, plan).run()
+        elif prompts:
+            answer_prompts(dialogue, prompts, as_json)
+        else:
+            answer_lines(dialogue, sys.stdin, as_json)
+    finally:
+        engine.stop()
+
+
+def start(plan: Plan, plugins: Plugins) -> Engine:
+    """The engine of the plan, ready to answer."""
+    launch.prepare_environment(plan, plugins)
+    engine: Engine = plugins.engines.get(plan.the("engines").wanted).load()(plan)
+    engine.start(plan)
+    return engine
+
+
+def read_tools(file: Path) -> tuple[Mapping[str, Any], ...]:
+    """The tools in a file.
+
+    :raises TunesmithError: it is not there, or does not hold a JSON list of tool objects.
+    """
+    try:
+        tools = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TunesmithError(
+            f"{file} cannot be read as JSON: {error}.", "--tools wants a list of OpenAI tool objects."
+        ) from error
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) and "function" in tool for tool in tools):
+        raise TunesmithError(
+            f"{file} holds no list of tools.", 'Write [{"type": "function", "function": {"name": …, "parameters": {…}}}]'
+        )
+    return tuple(tools)

@@ -1,0 +1,103 @@
+"""One batch of requests: what its rows have said so far, and the thread that it runs in."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import StoppingCriteria
+from tunesmith.contracts import Delta, Request
+
+from tunesmith_huggingface.text import Letters, Stops
+
+Say = Callable[[Delta], None]
+
+
+@dataclass
+class Answer:
+    """The answer to one request as far as it has come. ``room``: how many tokens it may have."""
+
+    request: Request
+    letters: Letters
+    stops: Stops
+    ends: frozenset[int]
+    room: int
+    count: int = 0
+    finish: str | None = None
+
+    def add(self, token: int) -> Delta:
+        """Take up the next token. A token that ends the answer has an id and no text."""
+        self.count += 1
+        if token in self.ends:
+            return self._end("stop", (token,))
+        text, found = self.stops.add(self.letters.add(token))
+        if found:
+            self.finish = "stop"
+        elif self.count >= self.room:
+            return self._end("length", (token,), text)
+        return Delta(self.request.id, (token,), text, self.finish)
+
+    def cancel(self) -> Delta:
+        """End it here."""
+        return self._end("cancelled", ())
+
+    def _end(self, finish: str, ids: tuple[int, ...], text: str = "") -> Delta:
+        more, found = self.stops.add(self.letters.rest())
+        rest = "" if found else self.stops.rest()
+        self.finish = "stop" if found else finish
+        return Delta(self.request.id, ids, text + more + rest, self.finish)
+
+
+class Watcher(StoppingCriteria):
+    """Sees every new token of a running ``generate``, hands it on, and says which rows are done."""
+
+    def __init__(self, answers: Sequence[Answer], say: Say, cancelled: threading.Event) -> None:
+        self.answers = answers
+        self.say = say
+        self.cancelled = cancelled
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        for answer, token in zip(self.answers, input_ids[:, -1].tolist(), strict=True):
+            if answer.finish is None:
+                self.say(answer.add(token))
+        done = [self.cancelled.is_set() or answer.finish is not None for answer in self.answers]
+        return torch.tensor(done, device=input_ids.device, dtype=torch.bool)
+
+
+class Cancelled(StoppingCriteria):
+    """Ends a beam search, whose rows are no answers yet, when it is cancelled."""
+
+    def __init__(self, cancelled: threading.Event) -> None:
+        self.cancelled = cancelled
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        return torch.full((len(input_ids),), self.cancelled.is_set(), device=input_ids.device, dtype=torch.bool)
+
+
+def in_thread(work: Callable[[Say], None], cancelled: threading.Event) -> Iterator[Delta]:
+    """Run ``work`` in a thread and yield what it says. Closing the iterator sets ``cancelled`` and waits for the thread.
+
+    :raises Exception: whatever ``work`` raised, after all that it said before.
+    """
+    said: queue.SimpleQueue[Delta | BaseException | None] = queue.SimpleQueue()
+
+    def carry_out() -> None:
+        try:
+            work(said.put)
+            said.put(None)
+        except BaseException as error:  # raised again where the answers are read
+            said.put(error)
+
+    thread = threading.Thread(target=carry_out, name="tunesmith-generate", daemon=True)
+    thread.start()
+    try:
+        while (item := said.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        cancelled.set()
+        thread.join()
