@@ -1,0 +1,127 @@
+"""How long commands that only look take, as whole processes, against the interpreter's own start and against the peer.
+
+Every command runs once per round, in turn, so that whatever else the machine does hits all of them alike. Printed are medians
+of wall-clock times and their ratio to the floor (an interpreter that does nothing) or, with ``--peer-python``, to the peer's
+command of the same purpose. The peer (llamafactory) lives in an environment of its own.
+
+    python benchmarks/startup.py
+    python benchmarks/startup.py --peer-python PEER_ENVIRONMENT/bin/python --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FLOOR = "floor: python -c pass"
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "DISABLE_VERSION_CHECK": "1"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is timed. ``against`` names the command it is compared with; ``target`` is in seconds."""
+
+    name: str
+    line: tuple[str, ...]
+    against: str = FLOOR
+    target: float | None = None
+
+
+def commands(folder: Path, peer: str | None) -> list[Command]:
+    """Ours, the floor, and the peer's where there is one."""
+    ours = (sys.executable, "-m", "tunesmith.cli.main")
+    version = "peer: version" if peer else FLOOR
+    usage = "peer: train --help" if peer else FLOOR
+    found = [
+        Command(FLOOR, (sys.executable, "-c", "pass")),
+        Command("floor: import click, pluggy, yaml", (sys.executable, "-c", "import click, pluggy, yaml")),
+        Command("tunesmith --help", (*ours, "--help"), version, 0.25),
+        Command("tunesmith version", (*ours, "version"), version, 0.25),
+        Command("tunesmith plugins", (*ours, "plugins"), version, 0.25),
+        Command("tunesmith train --help", (*ours, "train", "--help"), usage),
+        Command("tunesmith explain learning_rate", (*ours, "explain", "learning_rate"), usage),
+        Command("tunesmith plan run.yaml", (*ours, "plan", str(folder / "run.yaml")), usage, 2.0),
+    ]
+    if peer:
+        found.append(Command("peer: version", (peer, "-m", "llamafactory.cli", "version")))
+        found.append(Command("peer: train --help", (peer, "-m", "llamafactory.cli", "train", "--help")))
+    return found
+
+
+def prepare(folder: Path) -> None:
+    """A small model, a dataset and a configuration that can be planned."""
+    make = [sys.executable, "-m", "tunesmith.cli.main", "tiny", "qwen3", "--out", str(folder / "model")]
+    subprocess.run(make, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    (folder / "rows.json").write_text('[{"instruction": "Say A.", "input": "", "output": "A"}]', encoding="utf-8")
+    (folder / "dataset_info.json").write_text('{"rows": {"file_name": "rows.json"}}', encoding="utf-8")
+    settings = {
+        "model_name_or_path": folder / "model",
+        "dataset_dir": folder,
+        "dataset": "rows",
+        "template": "qwen3",
+        "stage": "sft",
+        "finetuning_type": "lora",
+        "output_dir": folder / "out",
+    }
+    (folder / "run.yaml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()), encoding="utf-8")
+
+
+def seconds(line: Sequence[str], folder: Path) -> float:
+    """Wall-clock seconds of one run of a command, which must succeed."""
+    start = time.perf_counter()
+    done = subprocess.run(line, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True, check=False)
+    taken = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{' '.join(line)} failed:\n{done.stderr[-2000:]}")
+    return taken
+
+
+def measure(todo: Sequence[Command], folder: Path, rounds: int) -> dict[str, list[float]]:
+    """Times by command; one round that is not counted fills the caches."""
+    times: dict[str, list[float]] = {command.name: [] for command in todo}
+    for number in range(rounds + 1):
+        for command in todo:
+            taken = seconds(command.line, folder)
+            if number:
+                times[command.name].append(taken)
+    return times
+
+
+def report(todo: Sequence[Command], times: dict[str, list[float]]) -> bool:
+    """Print the table; returns whether every target was met."""
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    print(f"{'command':<34} {'median':>8} {'least':>8} {'most':>8}   ratio")
+    for command in todo:
+        values = times[command.name]
+        ratio = f"{medians[command.name] / medians[command.against]:5.2f} of {command.against}" if command.target else ""
+        target = f", target {command.target} s" if command.target else ""
+        print(f"{command.name:<34} {medians[command.name]:7.3f}s {min(values):7.3f}s {max(values):7.3f}s   {ratio}{target}")
+    missed = [command.name for command in todo if command.target and medians[command.name] > command.target]
+    print("every target met" if not missed else f"target missed: {', '.join(missed)}")
+    return not missed
+
+
+def main() -> None:
+    """Measure and print; exits with 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", help="an interpreter that has llamafactory")
+    parser.add_argument("--rounds", type=int, default=7)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        todo = commands(folder, wanted.peer_python)
+        met = report(todo, measure(todo, folder, wanted.rounds))
+    sys.exit(not met)
+
+
+if __name__ == "__main__":
+    main()
