@@ -137,6 +137,10 @@ class Tuner(Protocol):
         """Lines for the log about a model it prepared: what learns, and what one might think learns and does not."""
         return []
 
+    def continues(self) -> bool:
+        """Whether the last of the given adapters goes on learning; otherwise it is merged and :meth:`apply` adds a new one."""
+        return True
+
     def param_groups(self, model: PreTrainedModel) -> list[dict[str, Any]] | None:
         """Optimizer groups as torch wants them, or ``None`` for the trainer's usual ones."""
         return None
