@@ -1,0 +1,1 @@
+"""Transcripts of Acme's help desk."""
