@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
-
 from tunesmith import launch, planning
+from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
 from tunesmith.contracts import Engine
 from tunesmith.dialogue import Dialogue, sampling_of
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+
 from tunesmith_chat.script import answer_lines, answer_prompts
 from tunesmith_chat.terminal import Terminal
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 
 import click
-
 from tunesmith.dialogue import Dialogue
+
 from tunesmith_chat.record import message
 
 CLEAR = "/clear"

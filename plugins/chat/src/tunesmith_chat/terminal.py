@@ -12,11 +12,11 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 from rich.text import Text as Styled
-
 from tunesmith.data.conversation import Call, Result, Turn
 from tunesmith.dialogue import Dialogue
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.plan import Plan
+
 from tunesmith_chat.record import save
 
 HELP = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tunesmith.contracts import Backend, Delta, Engine, Renderer, Request, Sampling
 from tunesmith.data.conversation import Conversation
+from tunesmith.data.tokens import Encoder, make_encoder
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
@@ -29,6 +30,7 @@ class Loaded:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    encoder: Encoder
     backend: Backend
     ends: frozenset[int]
     stop_strings: tuple[str, ...]
@@ -73,7 +75,8 @@ class HuggingfaceEngine(Engine):
         tokenizer = load_tokenizer(plan, wish)
         self.renderer = make_renderer(plan, plugins, Path(tokenizer.name_or_path))
         model = load_model(plan, plugins, wish, backend, training=False)
-        self._loaded = _loaded(model.eval(), tokenizer, backend, self.renderer.stop)
+        ends, strings = _ends(model, tokenizer, self.renderer.stop)
+        self._loaded = Loaded(model, tokenizer, make_encoder(plan, self.renderer), backend, ends, strings)
 
     @property
     def loaded(self) -> Loaded:
@@ -87,8 +90,7 @@ class HuggingfaceEngine(Engine):
 
     def encode(self, conversation: Conversation) -> tuple[int, ...]:
         """The ids that generation starts from: exactly those that training would have produced."""
-        rendered = self.renderer.render(conversation, generation_prompt=True)
-        raise NotImplementedError(rendered)
+        return self.loaded.encoder.ids(self.renderer.render(conversation, generation_prompt=True))
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Delta]:
         """Answer requests, yielding each token as it comes. Closing the iterator ends what is still running.
@@ -190,14 +192,13 @@ class HuggingfaceEngine(Engine):
             backend.empty_cache()
 
 
-def _loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, backend: Backend, stop: Sequence[str]) -> Loaded:
-    """Sort what ends an answer into tokens and strings; the model's own ends always count."""
+def _ends(model: Any, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str]) -> tuple[frozenset[int], tuple[str, ...]]:
+    """What ends an answer, as token ids and as strings; the model's and the tokenizer's own ends always count."""
     own: Any = getattr(model.generation_config, "eos_token_id", None)
-    ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
     vocabulary = tokenizer.get_vocab()
+    ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
     ends |= {vocabulary[word] for word in stop if word in vocabulary}
-    strings = tuple(word for word in stop if word not in vocabulary)
-    return Loaded(model, tokenizer, backend, frozenset(end for end in ends if end is not None), strings)
+    return frozenset(end for end in ends if end is not None), tuple(word for word in stop if word not in vocabulary)
 
 
 def _batches(requests: Sequence[Request]) -> list[list[Request]]:
