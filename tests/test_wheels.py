@@ -92,4 +92,5 @@ def test_a_wheel_holds_every_file_of_its_code(package: Package, wheelhouse: Path
     written = {str(file.relative_to(source)) for file in package.source.rglob("*") if file.is_file()}
     written = {name for name in written if "__pycache__" not in name}
     with zipfile.ZipFile(wheel) as archive:
-        assert not written - set(archive.namelist())
+        left_out = sorted(written - set(archive.namelist()))
+    assert not left_out
