@@ -107,16 +107,6 @@ def test_a_plan_with_nothing_to_learn_is_refused() -> None:
     assert not list(tunesmith_check_plan(other))
 
 
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [({"bf16": True}, torch.float32), ({"pure_bf16": True}, torch.bfloat16), ({"bf16": False}, torch.bfloat16)],
-)
-def test_learning_weights_are_float32_under_autocast(keys: dict[str, bool], expected: torch.dtype) -> None:
-    model = FreezeTuner(hand_plan(FreezeOptions(freeze_trainable_layers=1), **keys)).apply(tiny_llama().bfloat16())
-    assert {parameter.dtype for parameter in model.parameters() if parameter.requires_grad} == {expected}
-    assert {parameter.dtype for parameter in model.parameters() if not parameter.requires_grad} == {torch.bfloat16}
-
-
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     tuner = FullTuner(hand_plan())
     tuner.save(tiny_llama(hidden_size=32), tmp_path)

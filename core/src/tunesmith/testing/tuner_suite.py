@@ -42,7 +42,9 @@ class TunerSuite:
     keys: ClassVar[Mapping[str, Any]] = {}
     """Keys of other owners that the tuner reads."""
     tolerance: ClassVar[float] = 1e-5
-    """The largest difference between logits that counts as none. Saving and loading must not differ at all."""
+    """The largest difference between logits that counts as none."""
+    reload_tolerance: ClassVar[float] = 0.0
+    """The same after saving and loading, which loses nothing unless what is saved is another form of what was learned."""
     learning_rate: ClassVar[float] = 1e-2
 
     def learns(self, name: str) -> bool:
@@ -123,11 +125,11 @@ class TunerSuite:
         assert losses[-1] < losses[0]
 
     def test_saved_and_loaded_it_answers_the_same(self, tmp_path: Path) -> None:
-        """On a fresh base, what was saved gives the very same logits, and they are not the base's."""
+        """On a fresh base, what was saved gives the same logits, and they are not the base's."""
         tuner, model = self.trained()
         tuner.save(model, tmp_path)
         fresh = self.tuner().load(self.model(), tmp_path, trainable=False)
-        assert torch.equal(logits(fresh), logits(model))
+        assert torch.allclose(logits(fresh), logits(model), rtol=0, atol=self.reload_tolerance)
         assert not torch.allclose(logits(fresh), logits(self.model()), atol=self.tolerance)
         assert not any(parameter.requires_grad for parameter in fresh.parameters()), "loaded to be used, not trained"
 

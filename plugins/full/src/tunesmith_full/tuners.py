@@ -21,7 +21,7 @@ class FullTuner(Tuner):
     """Every weight learns; the whole model is saved."""
 
     def __init__(self, plan: Plan) -> None:
-        self._master = _wants_master_weights(plan)
+        self._plan = plan
 
     def apply(self, model: PreTrainedModel) -> PreTrainedModel:
         """Let everything learn that is a number with a fraction.
@@ -56,8 +56,6 @@ class FullTuner(Tuner):
             if learns and not parameter.is_floating_point():
                 raise TunesmithError(f"The weight {name} is quantised and cannot learn.", "Use an adapter tuner, such as lora.")
             parameter.requires_grad_(learns)
-            if learns and self._master:
-                parameter.data = parameter.data.float()
         return model
 
 
@@ -101,12 +99,6 @@ def name_of_layers(model: PreTrainedModel) -> str:
     if not fitting:
         raise TunesmithError(f"{type(model).__name__} has no list of {count} layers.", "Use finetuning_type: full or lora.")
     return min(fitting, key=lambda name: name.count("."))
-
-
-def _wants_master_weights(plan: Plan) -> bool:
-    """Whether learning weights are held in float32: with autocast they must be, or small updates would be rounded away."""
-    on = {key for key in ("bf16", "fp16", "pure_bf16") if key in plan.settings and plan[key]}
-    return bool(on) and "pure_bf16" not in on
 
 
 def _check_same_shapes(model: PreTrainedModel, saved: dict[str, torch.Tensor], path: Path) -> None:

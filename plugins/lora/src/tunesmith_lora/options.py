@@ -1,0 +1,50 @@
+"""The flat keys of the tuner ``lora``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from tunesmith.options import Range
+
+
+@dataclass(frozen=True)
+class LoraOptions:
+    """Size, place and kind of the low-rank update."""
+
+    lora_rank: Annotated[int, "Size of the low-rank update.", Range(least=1)] = 8
+    lora_alpha: Annotated[int | None, "The update is scaled by alpha / rank; nothing given means twice the rank."] = None
+    lora_dropout: Annotated[float, "Share of the update's input that is dropped while learning.", Range(least=0, below=1)] = 0.0
+    lora_target: Annotated[
+        tuple[str, ...],
+        "Layers that get an update: names such as q_proj, or all (every linear layer but the output head), "
+        "or re: and a regular expression that a whole dotted name has to match.",
+    ] = ("all",)
+    lora_target_parameters: Annotated[
+        tuple[str, ...] | None,
+        "Weights without a layer of their own that get an update too, as the fused experts of a mixture of experts: "
+        "names such as mlp.experts.down_proj, or all.",
+    ] = None
+    additional_target: Annotated[
+        tuple[str, ...] | None, "Modules that learn in full and are saved with the adapter, such as embed_tokens or lm_head."
+    ] = None
+    lora_rank_pattern: Annotated[dict[str, Any] | None, "Another rank for some layers, by name: {q_proj: 16}."] = None
+    lora_alpha_pattern: Annotated[dict[str, Any] | None, "Another alpha for some layers, by name: {q_proj: 32}."] = None
+    use_rslora: Annotated[bool, "Scale the update by alpha / √rank (rank-stabilised)."] = False
+    use_dora: Annotated[bool, "Learn the length of each weight column apart from its direction (DoRA)."] = False
+    loraplus_lr_ratio: Annotated[
+        float | None, "Learning rate of the update's second matrix over that of its first (LoRA+).", Range(above=0)
+    ] = None
+    loraplus_lr_embedding: Annotated[
+        float, "LoRA+: learning rate of the second matrix of an embedding's update.", Range(above=0)
+    ] = 1e-06
+    pissa_init: Annotated[bool, "Start from the principal singular vectors of the weights (PiSSA)."] = False
+    pissa_iter: Annotated[
+        int, "PiSSA: iterations of the fast singular value decomposition; -1 is the exact one.", Range(least=-1)
+    ] = 16
+    pissa_convert: Annotated[
+        bool, "PiSSA: save a plain adapter of twice the rank, which fits the unchanged model and any program."
+    ] = False
+    create_new_adapter: Annotated[bool, "Merge the given adapters and start a new one, instead of going on with the last."] = (
+        False
+    )

@@ -1,0 +1,184 @@
+"""The tuner ``lora``, by peft."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.tuners.lora import LoraLayer
+from tunesmith import TunesmithError
+from tunesmith.contracts import Tuner
+
+from tunesmith_lora.folder import UNCONVERTED, read_config, write_adapter
+from tunesmith_lora.groups import loraplus_groups
+from tunesmith_lora.options import LoraOptions
+from tunesmith_lora.patterns import ALL
+from tunesmith_lora.pissa import Start
+from tunesmith_lora.targets import Targets, expert_weights, find_targets, shares_weight, shorten
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from tunesmith.plan import Plan
+
+#: What a model's class is called → the kind of task that peft treats it as, which decides about its head.
+TASKS = {
+    "ForCausalLM": TaskType.CAUSAL_LM,
+    "ForConditionalGeneration": TaskType.CAUSAL_LM,
+    "ForSequenceClassification": TaskType.SEQ_CLS,
+    "ForTokenClassification": TaskType.TOKEN_CLS,
+}
+
+
+class LoraTuner(Tuner):
+    """Adds low-rank updates (Hu et al. 2021, arXiv:2106.09685) beside weights that stay as they are."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._options = plan.options(LoraOptions)
+        self._start: Start | None = None
+
+    # -- putting it on, from nothing or from a folder ----------------------------------------------------------------
+
+    def apply(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Add an update to each target; nothing but the updates and ``additional_target`` learns.
+
+        :raises TunesmithError: a target matches nothing, or cannot have an update; the message lists what is there.
+        """
+        targets = find_targets(model, self._options)
+        self._check_ranks(model, targets)
+        tuned = get_peft_model(model, self._config(model, targets))
+        self._start = Start.of(tuned) if self._options.pissa_init else None
+        return tuned
+
+    def load(self, model: PreTrainedModel, path: Path, *, trainable: bool) -> PreTrainedModel:
+        """Put the adapter in ``path`` on ``model``; its own rank, scale and targets hold, whatever the options say.
+
+        :raises TunesmithError: there is no such adapter in ``path``, or it fits another model.
+        """
+        folder = path / UNCONVERTED if trainable and (path / UNCONVERTED).is_dir() else path
+        config, self._start = read_config(folder), Start.read(folder)
+        config.inference_mode = not trainable
+        begun = config.init_lora_weights
+        if self._start is not None:
+            config.init_lora_weights = True  # peft would decompose the weights anew, and at random
+        tuned = _put_on(model, folder, config, trainable=trainable)
+        if self._start is not None:
+            self._start.take_out(tuned)
+            config.init_lora_weights = begun
+        return tuned
+
+    def _config(self, model: PreTrainedModel, targets: Targets) -> LoraConfig:
+        options = self._options
+        return LoraConfig(
+            r=options.lora_rank,
+            lora_alpha=2 * options.lora_rank if options.lora_alpha is None else options.lora_alpha,
+            lora_dropout=options.lora_dropout,
+            target_modules=shorten(model, targets.modules),
+            target_parameters=list(targets.parameters) or None,
+            modules_to_save=list(targets.saved) or None,
+            ensure_weight_tying=bool(targets.saved) and shares_weight(model),
+            rank_pattern=dict(options.lora_rank_pattern or {}),
+            alpha_pattern=dict(options.lora_alpha_pattern or {}),
+            use_rslora=options.use_rslora,
+            use_dora=options.use_dora,
+            init_lora_weights=self._init(),
+            task_type=_task(model),
+        )
+
+    def _init(self) -> Any:
+        if not self._options.pissa_init:
+            return True
+        return "pissa" if self._options.pissa_iter == -1 else f"pissa_niter_{self._options.pissa_iter}"
+
+    def _check_ranks(self, model: PreTrainedModel, targets: Targets) -> None:
+        if not self._options.pissa_init:
+            return
+        for name in targets.modules:
+            least = min(model.get_submodule(name).weight.shape)
+            if least < self._options.lora_rank:
+                message = f"PiSSA cannot give {name} an update of rank {self._options.lora_rank}: its weight has rank {least}."
+                raise TunesmithError(message, f"Write lora_rank: {least} or less, or leave {name} out of lora_target.")
+
+    # -- keeping it, folding it in, switching it off -----------------------------------------------------------------
+
+    def save(self, model: PreTrainedModel, directory: Path) -> None:
+        """Write ``adapter_config.json`` and ``adapter_model.safetensors``, and where a PiSSA adapter started."""
+        write_adapter(model, directory, self._start, convert=self._options.pissa_convert)
+
+    def merge(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Add the updates to the weights and return the plain model.
+
+        :raises TunesmithError: the sum is not a number somewhere.
+        """
+        try:
+            return model.merge_and_unload(safe_merge=True)
+        except ValueError as error:
+            raise TunesmithError(
+                f"The adapter cannot be merged: {error}", "It was trained to values that are no numbers."
+            ) from error
+
+    @contextmanager
+    def without(self, model: PreTrainedModel) -> Iterator[None]:
+        """Within it, ``model`` answers as its base would."""
+        with self._start.in_place(model) if self._start is not None else model.disable_adapter():
+            yield
+
+    # -- learning it -------------------------------------------------------------------------------------------------
+
+    def param_groups(self, model: PreTrainedModel) -> list[dict[str, Any]] | None:
+        """LoRA+'s groups, when ``loraplus_lr_ratio`` is given."""
+        if self._options.loraplus_lr_ratio is None:
+            return None
+        decay = self._plan["weight_decay"] if "weight_decay" in self._plan.settings else 0.0
+        return loraplus_groups(model, self._options, float(self._plan["learning_rate"]), float(decay))
+
+    def describe(self, model: PreTrainedModel) -> list[str]:
+        """Where the updates sit, how much learns, and which matrices were left out although ``all`` was asked for."""
+        found = Counter(_shown(name) for name, module in model.named_modules() if _is_updated(module))
+        config = model.peft_config["default"]
+        places = ", ".join(f"{name} (×{count})" for name, count in found.items())
+        learns, total = model.get_nb_trainable_parameters()
+        lines = [
+            f"updates of rank {config.r}, alpha {config.lora_alpha:g}, on {sum(found.values())} places: {places}",
+            f"{learns:,} of {total:,} weights learn ({learns / total:.2%})",
+        ]
+        if config.modules_to_save:
+            lines.append(f"learning in full: {', '.join(sorted(config.modules_to_save))}")
+        frozen = {".".join(name.split(".")[-2:]) for name in expert_weights(model.get_base_model()) if "lora_" not in name}
+        if frozen and not config.target_parameters and ALL in self._options.lora_target:
+            lines.append(
+                f"fused experts stay frozen ({', '.join(sorted(frozen))}); lora_target_parameters: all lets them learn"
+            )
+        return lines
+
+
+def _put_on(model: PreTrainedModel, folder: Path, config: LoraConfig, *, trainable: bool) -> PeftModel:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        try:
+            tuned = PeftModel.from_pretrained(model, folder, config=config, is_trainable=trainable)
+        except (RuntimeError, ValueError, UserWarning) as error:
+            first = str(error).strip().splitlines()[0]
+            hint = "Look at model_name_or_path, and at base_model_name_or_path in the adapter's adapter_config.json."
+            raise TunesmithError(f"The adapter in {folder} does not fit {type(model).__name__}: {first}", hint) from error
+    return tuned if trainable else tuned.requires_grad_(False)
+
+
+def _task(model: PreTrainedModel) -> TaskType | None:
+    if model.config.is_encoder_decoder:
+        return TaskType.SEQ_2_SEQ_LM
+    return next((task for end, task in TASKS.items() if type(model).__name__.endswith(end)), None)
+
+
+def _is_updated(module: Any) -> bool:
+    return isinstance(module, LoraLayer) and bool(module.active_adapters)
+
+
+def _shown(name: str) -> str:
+    """The last word of a layer's name; wrappers around fused weights are called after what they wrap."""
+    return next(word for word in reversed(name.split(".")) if word != "base_layer")
