@@ -1,5 +1,26 @@
-"""What this package offers."""
+"""What this package offers: the templates of its TOML files, and tool syntaxes that any template can be given."""
 
 from __future__ import annotations
 
+from tunesmith import TemplateSpec, ToolSyntaxSpec, hookimpl
+from tunesmith.templates import templates_in
+
 TUNESMITH_API = (1, 0)
+
+
+@hookimpl
+def tunesmith_templates() -> list[TemplateSpec]:
+    """Every table of the TOML files here."""
+    return templates_in(__package__)
+
+
+@hookimpl
+def tunesmith_tool_syntaxes() -> list[ToolSyntaxSpec]:
+    """The tables of tools.toml, under the names that `tool_format` knows them by."""
+    module = "tunesmith_chat_templates.syntaxes"
+    return [
+        ToolSyntaxSpec("default", f"{module}:default", "Action and Action Input on lines of their own, for any model."),
+        ToolSyntaxSpec("qwen", f"{module}:qwen", "JSON in <tool_call> tags, as Qwen2.5 and Hermes write calls."),
+        ToolSyntaxSpec("llama3", f"{module}:llama3", "A bare JSON object, as Llama 3.1 writes a call."),
+        ToolSyntaxSpec("mistral", f"{module}:mistral", "A JSON list after [TOOL_CALLS], as Mistral v0.3 writes calls."),
+    ]

@@ -1,0 +1,62 @@
+"""What can be done to a value on its way into the text: ``{content|trim}``, ``{tool|json4}``.
+
+Each filter is one row: its name, what it means, the Python that does it and the Jinja that does the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One filter. ``jinja`` holds ``{0}`` where the value's expression goes."""
+
+    meaning: str
+    apply: Callable[[Any], Any]
+    jinja: str
+
+
+def _json(indent: int | None = None, separators: tuple[str, str] | None = None) -> Callable[[Any], str]:
+    def write(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+
+    return write
+
+
+def text_of(value: Any) -> str:
+    """A JSON value as a template prints it bare: text as it is, everything else as Jinja would print it."""
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def text_or_json(value: Any) -> str:
+    """Text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _strip(text: Any, how: Callable[..., str], *what: str) -> str:
+    return how(text_of(text), *what)
+
+
+FILTERS: Mapping[str, Filter] = {
+    "trim": Filter("without white space at both ends", lambda x: _strip(x, str.strip), "({0} or '')|trim"),
+    "trim_start": Filter("without white space before it", lambda x: _strip(x, str.lstrip), "({0} or '').lstrip()"),
+    "trim_end": Filter("without white space after it", lambda x: _strip(x, str.rstrip), "({0} or '').rstrip()"),
+    "trim_newlines": Filter("without line ends at both ends", lambda x: _strip(x, str.strip, "\n"), "({0} or '').strip('\\n')"),
+    "trim_newlines_start": Filter(
+        "without line ends before it", lambda x: _strip(x, str.lstrip, "\n"), "({0} or '').lstrip('\\n')"
+    ),
+    "trim_newlines_end": Filter(
+        "without line ends after it", lambda x: _strip(x, str.rstrip, "\n"), "({0} or '').rstrip('\\n')"
+    ),
+    "json": Filter("as JSON on one line", _json(), "{0}|tojson"),
+    "json2": Filter("as JSON, indented by two", _json(2), "{0}|tojson(indent=2)"),
+    "json4": Filter("as JSON, indented by four", _json(4), "{0}|tojson(indent=4)"),
+    "compact": Filter("as JSON without spaces", _json(None, (",", ":")), "{0}|tojson(separators=(',', ':'))"),
+    "text_or_json": Filter("text as it is, else JSON", text_or_json, "({0} if {0} is string else {0}|tojson)"),
+    "upper": Filter("in capitals", lambda x: text_of(x).upper(), "({0} or '')|upper"),
+    "lower": Filter("in small letters", lambda x: text_of(x).lower(), "({0} or '')|lower"),
+}

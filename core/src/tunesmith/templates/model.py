@@ -1,0 +1,193 @@
+"""A template as data: what :mod:`tunesmith.templates.parse` reads and every reader of it works on.
+
+A *slot* is a piece of a template's text with tags in it, parsed into nodes. Everything else a table can say is a plain value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text of the template's own."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Value:
+    """``{content|trim}``: what stands at ``path``, passed through ``filters`` from left to right."""
+
+    path: tuple[str, ...]
+    filters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One arm of an :class:`If`; the ``else`` arm has no condition."""
+
+    condition: str | None
+    body: Slot
+
+
+@dataclass(frozen=True)
+class If:
+    """``{if a}…{elif b}…{else}…{end}``: the first arm that holds."""
+
+    branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True)
+class Each:
+    """``{each call in calls}…{end}``, or ``{each key, value in call.arguments}…{end}`` for an object."""
+
+    names: tuple[str, ...]
+    path: tuple[str, ...]
+    body: Slot
+
+
+@dataclass(frozen=True)
+class Trim:
+    """``{trim}…{end}``: what is inside, without white space at its two ends."""
+
+    body: Slot
+
+
+Node: TypeAlias = Words | Value | If | Each | Trim
+Slot: TypeAlias = tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A kind of turn that the template cannot express: ``when`` holds, ``because`` says why in the user's words."""
+
+    when: str
+    because: str
+    instead: str = ""
+
+
+@dataclass(frozen=True)
+class DateRule:
+    """How a template prints the day. ``default`` is the day (ISO) it prints when the run names none."""
+
+    format: str
+    default: str
+    weekdays: tuple[str, ...] = ()
+    months: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """How reasoning is marked. ``history``: what becomes of thoughts before the last user turn.
+
+    ``{thinking}`` in a slot is ``open``, the thought and ``close`` where there is a thought to show, else nothing.
+    """
+
+    open: str
+    close: str
+    history: Literal["drop", "keep"] = "drop"
+
+
+@dataclass(frozen=True)
+class ToolTable:
+    """A tool syntax as data. ``call`` writes one call; ``open``, ``between`` and ``close`` stand around and between them.
+
+    :param alone: a call is the whole reply, so generated text is searched for one only from its start.
+    :param result: a result as plain text, for templates that have no place of their own for results.
+    """
+
+    name: str = ""
+    declare: Slot = ()
+    open: Slot = ()
+    call: Slot = ()
+    between: Slot = ()
+    close: Slot = ()
+    result: Slot = (Value(("result", "content")),)
+    alone: bool = False
+    source: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Template:
+    """Everything one table says, with what it extends already filled in.
+
+    :param prefix: begins every text. ``system``: comes next, where there is a system text or tools that it writes.
+    :param later_system: a system turn that is not the first.
+    :param prompt: the head of an answer; ``start``: what generation starts from beyond it, part of no training text by itself.
+    :param reply: what the model writes, stop token included; ``after``: follows it, seen and not learned.
+    :param tool: consecutive results together. ``ending``: comes after the last turn.
+    :param order: ``alternate`` refuses anything but user and assistant in turns.
+    :param notes: what is peculiar to the published template; ``differs``: where this table departs from it on purpose.
+    """
+
+    name: str
+    where: str
+    summary: str = ""
+    models: tuple[str, ...] = ()
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
+    default_system: str | None = None
+    bos: str = ""
+    eos: str = ""
+    stop: tuple[str, ...] = ()
+    order: Literal["free", "alternate"] = "free"
+    date: DateRule | None = None
+    thinking: Thinking | None = None
+    tools: ToolTable | str | None = None
+    refuse: tuple[Refusal, ...] = ()
+    prefix: Slot = ()
+    system: Slot = ()
+    later_system: Slot = ()
+    user: Slot = ()
+    prompt: Slot = ()
+    start: Slot = ()
+    reply: Slot = ()
+    after: Slot = ()
+    tool: Slot = ()
+    ending: Slot = ()
+    identity: str = ""
+
+    def slots(self) -> Iterator[tuple[str, Slot]]:
+        """Every slot with its key."""
+        for key in SLOT_KEYS:
+            yield key, getattr(self, key)
+
+
+SLOT_KEYS = ("prefix", "system", "later_system", "user", "prompt", "start", "reply", "after", "tool", "ending")
+TOOL_SLOT_KEYS = ("declare", "open", "call", "between", "close", "result")
+
+
+def paths_in(slot: Slot) -> Iterator[tuple[str, ...]]:
+    """Every path that a slot's placeholders and loops name, conditions not included."""
+    for node in slot:
+        if isinstance(node, Value):
+            yield node.path
+        elif isinstance(node, Each):
+            yield node.path
+            yield from paths_in(node.body)
+        elif isinstance(node, Trim):
+            yield from paths_in(node.body)
+        elif isinstance(node, If):
+            for branch in node.branches:
+                yield from paths_in(branch.body)
+
+
+def conditions_in(slot: Slot) -> Iterator[str]:
+    """Every condition in a slot."""
+    for node in slot:
+        if isinstance(node, If):
+            for branch in node.branches:
+                if branch.condition is not None:
+                    yield branch.condition
+                yield from conditions_in(branch.body)
+        elif isinstance(node, Each | Trim):
+            yield from conditions_in(node.body)
+
+
+def writes(slot: Slot, name: str) -> bool:
+    """Whether a slot writes, or loops over, the value ``name``."""
+    return any(path[0] == name for path in paths_in(slot))

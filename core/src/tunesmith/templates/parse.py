@@ -1,0 +1,300 @@
+"""TOML → :class:`~tunesmith.templates.model.Template`, every mistake named by file, line, table and key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import ConfigError, Problem, TunesmithError, nearest
+from tunesmith.specs import TemplateSpec
+from tunesmith.templates.model import (
+    SLOT_KEYS,
+    TOOL_SLOT_KEYS,
+    DateRule,
+    Refusal,
+    Slot,
+    Template,
+    Thinking,
+    ToolTable,
+)
+from tunesmith.templates.slots import BadSlot, check_condition, parse_slot
+from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_toml
+
+#: Changes when the meaning of a table changes, so that fingerprints change with it.
+LANGUAGE = 1
+_TEXTS = ("summary", "source", "default_system", "bos", "eos", "order")
+_LISTS = ("models", "notes", "differs", "stop")
+_TABLES = ("date", "thinking", "refuse")
+_KEYS = (*_TEXTS, *_LISTS, *_TABLES, *SLOT_KEYS, "tools", "extends")
+_TOOL_KEYS = (*TOOL_SLOT_KEYS, "alone", "extends")
+_CALL_NAMES = ("call", "tool", "result")
+
+
+def read_template(wanted: TemplateSpec | str | Path, table: str = "") -> Template:
+    """The template of a spec, or of ``table`` in a file (its only one when ``table`` is empty).
+
+    :raises ConfigError: lists everything wrong with the table, each with file and line.
+    """
+    if isinstance(wanted, TemplateSpec):
+        return _read(Path(wanted.file), wanted.table)
+    return _read(Path(wanted), table)
+
+
+def read_tool_table(path: Path, name: str) -> ToolTable:
+    """The tool syntax ``[syntax.NAME]`` of a file."""
+    reading = _Reading(read_toml(path), f"syntax.{name}")
+    table = reading.file.tables.get("syntax", {}).get(name)
+    if table is None:
+        raise ConfigError([Problem(str(path), f"there is no table [syntax.{name}]")])
+    tools = reading.tools(reading.merged_tools(table), "")
+    reading.finish()
+    assert isinstance(tools, ToolTable)
+    return tools
+
+
+def _read(path: Path, table: str) -> Template:
+    file = read_toml(path)
+    name = table or _only_table(file)
+    if not isinstance(file.tables.get(name), Mapping):
+        known = [key for key in file.tables if key != "syntax"]
+        hint = nearest(name, known) or f"It has: {', '.join(known)}."
+        raise ConfigError([Problem(str(path), f"there is no table [{name}]", hint)])
+    reading = _Reading(file, name)
+    found = reading.template(reading.merged(name, ()))
+    reading.finish()
+    return found
+
+
+def _only_table(file: TomlFile) -> str:
+    names = [name for name, table in file.tables.items() if isinstance(table, Mapping) and name != "syntax"]
+    shown = [name for name in names if not name.startswith("_")]
+    if len(shown) != 1:
+        what = f"holds {len(shown)} templates" + (f": {', '.join(shown)}" if shown else "")
+        raise ConfigError([Problem(str(file.path), what, f"Write which one: {file.path}:{shown[0] if shown else 'name'}")])
+    return shown[0]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a merged key was written: what error messages name."""
+
+    file: TomlFile
+    table: str
+
+
+class _Reading:
+    """One table being read, with the problems found so far."""
+
+    def __init__(self, file: TomlFile, name: str) -> None:
+        self.file = file
+        self.name = name
+        self.problems: list[Problem] = []
+        self._sources: dict[str, _Source] = {}
+
+    def finish(self) -> None:
+        if self.problems:
+            raise ConfigError(self.problems)
+
+    def bad(self, key: str, what: str, instead: str = "") -> None:
+        source = self._sources.get(key.partition(".")[0], _Source(self.file, self.name))
+        self.problems.append(Problem(source.file.where(source.table, key), f"[{source.table}] {what}", instead))
+
+    # -- inheritance -------------------------------------------------------------------------------------------------
+
+    def merged(self, name: str, below: tuple[str, ...], file: TomlFile | None = None) -> dict[str, Any]:
+        """The table with what it extends filled in, nearest first."""
+        file = file or self.file
+        table = dict(file.tables.get(name, {}))
+        source = _Source(file, name)
+        for key in table:
+            self._sources.setdefault(key, source)
+        parent = table.pop("extends", None)
+        if parent is None:
+            return table
+        return self._over(self._parent(str(parent), source, (*below, name)), table)
+
+    def _parent(self, name: str, source: _Source, below: tuple[str, ...]) -> dict[str, Any]:
+        if name in below:
+            raise ConfigError([self._extends(source, f"extends itself: {' → '.join((*below, name))}")])
+        if name in source.file.tables:
+            return self.merged(name, below, source.file)
+        path = file_with(source.file.path.parent, name)
+        if path is None:
+            known = [key for file in sorted(source.file.path.parent.glob("*.toml")) for key, _ in headers(file)]
+            raise ConfigError([self._extends(source, f"extends {name!r}, which there is not", nearest(name, known))])
+        return self.merged(name, below, read_toml(path))
+
+    @staticmethod
+    def _extends(source: _Source, what: str, instead: str = "") -> Problem:
+        return Problem(source.file.where(source.table, "extends"), f"[{source.table}] {what}", instead)
+
+    @staticmethod
+    def _over(parent: dict[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+        merged = dict(parent)
+        for key, value in child.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = {**merged[key], **value} if both else value
+        return {key: value for key, value in merged.items() if value is not False}
+
+    def merged_tools(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """A tool syntax with the one it extends, of the same file or folder, filled in."""
+        parent = table.get("extends")
+        own = {key: value for key, value in table.items() if key != "extends"}
+        if parent is None:
+            return own
+        found = named_tool_table(self.file, str(parent))
+        if found is None:
+            self.bad("tools.extends", f"extends the tool syntax {parent!r}, which there is not")
+            return own
+        return self._over(self.merged_tools(found), own)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def template(self, table: dict[str, Any]) -> Template:
+        for key in table:
+            if key not in _KEYS:
+                self.bad(key, f"has the key {key!r}, which templates do not have", nearest(key, _KEYS))
+        plain: dict[str, Any] = {key: self._text(table, key) for key in _TEXTS if key in table}
+        plain |= {key: self._list(table, key) for key in _LISTS if key in table}
+        plain |= {key: self._slot(table[key], key) for key in SLOT_KEYS if key in table}
+        if plain.get("order", "free") not in ("free", "alternate"):
+            self.bad("order", f"order is {plain['order']!r}", 'Write "free" or "alternate".')
+        template = Template(
+            name=self.name,
+            where=str(self.file.path),
+            date=self._date(table.get("date")),
+            thinking=self._thinking(table.get("thinking")),
+            refuse=self._refusals(table.get("refuse", [])),
+            tools=self._tools_of(table.get("tools")),
+            identity=_identity(table),
+            **plain,
+        )
+        self._whole(template)
+        return template
+
+    def _whole(self, template: Template) -> None:
+        for key in ("user", "reply"):
+            if not getattr(template, key):
+                self.bad("", f"has no {key!r}", f'A template needs at least: user = "…{{content}}…" and reply = "…{{content}}{{eos}}".')
+        if not template.stop and not template.eos:
+            self.bad("", "has neither stop nor eos", 'Write the token that ends a reply: stop = ["<|im_end|>"]')
+
+    def _tools_of(self, value: Any) -> ToolTable | str | None:
+        if isinstance(value, str):
+            found = named_tool_table(self.file, value)
+            return value if found is None else self.tools(self.merged_tools(found), "", value)
+        if isinstance(value, Mapping):
+            return self.tools(self.merged_tools(value), "tools.")
+        if value is not None:
+            self.bad("tools", "tools is neither the name of a tool syntax nor a table")
+        return None
+
+    def tools(self, table: Mapping[str, Any], at: str, name: str = "") -> ToolTable:
+        for key in table:
+            if key not in _TOOL_KEYS:
+                self.bad(at + key, f"has the key {key!r}, which tool syntaxes do not have", nearest(key, _TOOL_KEYS))
+        slots = {key: self._slot(table[key], at + key, _CALL_NAMES) for key in TOOL_SLOT_KEYS if key in table}
+        source = {key: table[key] for key in TOOL_SLOT_KEYS if isinstance(table.get(key), str)}
+        return ToolTable(name=name, alone=bool(table.get("alone", False)), source=source, **slots)  # type: ignore[arg-type]
+
+    def _slot(self, text: Any, key: str, known: Collection[str] = ()) -> Slot:
+        if not isinstance(text, str):
+            self.bad(key, f"{key} is {type(text).__name__}, not text")
+            return ()
+        try:
+            return parse_slot(text, known)
+        except BadSlot as error:
+            self.bad(key, f"{key}: {error}", error.instead)
+            return ()
+
+    def _text(self, table: Mapping[str, Any], key: str) -> str:
+        if not isinstance(table[key], str):
+            self.bad(key, f"{key} is {type(table[key]).__name__}, not text")
+        return str(table[key])
+
+    def _list(self, table: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        value = table[key]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.bad(key, f"{key} is no list of texts", f'Write {key} = ["…"].')
+            return ()
+        return tuple(value)
+
+    def _fields(self, value: Any, key: str, needed: Collection[str], known: Collection[str]) -> Mapping[str, Any] | None:
+        if not isinstance(value, Mapping):
+            self.bad(key, f"{key} is no table")
+            return None
+        for name in value:
+            if name not in known:
+                self.bad(f"{key}.{name}", f"{key} has the key {name!r}, which it does not know", nearest(name, known))
+                return None
+        if missing := [name for name in needed if name not in value]:
+            self.bad(key, f"{key} lacks {', '.join(missing)}")
+            return None
+        return value
+
+    def _date(self, value: Any) -> DateRule | None:
+        known = ("format", "default", "weekdays", "months")
+        if value is None or (found := self._fields(value, "date", ("format", "default"), known)) is None:
+            return None
+        lists = {key: tuple(found[key]) for key in ("weekdays", "months") if key in found}
+        return DateRule(str(found["format"]), str(found["default"]), **lists)
+
+    def _thinking(self, value: Any) -> Thinking | None:
+        known = ("open", "close", "history")
+        if value is None or (found := self._fields(value, "thinking", ("open", "close"), known)) is None:
+            return None
+        if found.get("history", "drop") not in ("drop", "keep"):
+            self.bad("thinking.history", f"thinking.history is {found['history']!r}", 'Write "drop" or "keep".')
+        return Thinking(**found)
+
+    def _refusals(self, value: Any) -> tuple[Refusal, ...]:
+        rules = []
+        for item in value if isinstance(value, list) else [value]:
+            found = self._fields(item, "refuse", ("when", "because"), ("when", "because", "instead"))
+            if found is None:
+                continue
+            try:
+                check_condition(found["when"])
+            except BadSlot as error:
+                self.bad("refuse", f"refuse: {error}", error.instead)
+            rules.append(Refusal(**found))
+        return tuple(rules)
+
+
+def named_tool_table(file: TomlFile, name: str) -> Mapping[str, Any] | None:
+    """``[syntax.NAME]`` of this file, else of another file of its folder."""
+    if name in file.tables.get("syntax", {}):
+        table: Mapping[str, Any] = file.tables["syntax"][name]
+        return table
+    path = file_with(file.path.parent, f"syntax.{name}")
+    return None if path is None or path == file.path else named_tool_table(read_toml(path), name)
+
+
+def _identity(table: Mapping[str, Any]) -> str:
+    told = {key: value for key, value in table.items() if key not in ("summary", "models", "source", "notes", "differs")}
+    return hashlib.sha256(json.dumps([LANGUAGE, told], sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def split_wanted(wanted: str) -> tuple[Path, str] | None:
+    """``./acme.toml:table`` → path and table; ``None`` for a name that is no file."""
+    path, _, table = wanted.partition(".toml")
+    if wanted == path or (table and not table.startswith(":")):
+        return None
+    return Path(f"{path}.toml"), table[1:]
+
+
+def check_date(day: str) -> str:
+    """``day`` if it is a date like 2024-07-26.
+
+    :raises TunesmithError: it is not.
+    """
+    from datetime import date
+
+    try:
+        return date.fromisoformat(day).isoformat()
+    except ValueError as error:
+        raise TunesmithError(f"{day!r} is no date.", "Write it as in 2024-07-26.") from error

@@ -1,0 +1,303 @@
+"""The renderer of a declared template: the one object behind training text, chat, API and exported templates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tunesmith.contracts import Renderer, ToolSyntax
+from tunesmith.data.conversation import Conversation, Part, Piece, Rendered, Text, Thought, Turn
+from tunesmith.errors import TunesmithError
+from tunesmith.templates.conditions import predicate
+from tunesmith.templates.dates import printed
+from tunesmith.templates.model import SLOT_KEYS, Slot, Template, ToolTable, Value, Words, writes
+from tunesmith.templates.thinking import read_back
+from tunesmith.templates.thread import Beat, Thread, check_fits, thread_of
+from tunesmith.templates.tools import parse_calls, with_tools
+from tunesmith.templates.writers import Parts, Writer, WriterSet, written
+
+_ATOM = re.compile(r"<[^<>\s]*>|\[[^\[\]\s]*\]|.", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run may change about a template. ``None`` leaves the template's own.
+
+    ``bos`` and ``eos`` are the tokenizer's; ``date`` is a day like 2024-07-26.
+    """
+
+    default_system: str | None = None
+    enable_thinking: bool | None = None
+    preserve_thinking: bool = False
+    date: str | None = None
+    bos: str | None = None
+    eos: str | None = None
+
+
+class DeclaredRenderer(Renderer):
+    """Renders by a :class:`~tunesmith.templates.model.Template`.
+
+    :param tools: a tool syntax that the user picked instead of the template's own.
+    """
+
+    def __init__(self, template: Template, options: Options | None = None, tools: ToolTable | ToolSyntax | None = None) -> None:
+        self.generic = tools is not None and not any(writes(slot, "tools") for _, slot in template.slots())
+        self.template = with_tools(template, tools) if tools is not None else template
+        self.name = template.name
+        self._writers = _Writers(self.template)
+        self._set(options or Options())
+
+    def _set(self, options: Options) -> None:
+        template = self.template
+        self.options = options
+        self.eos = template.eos if options.eos is None else options.eos
+        self.bos = template.bos if options.bos is None else options.bos
+        self.stop = template.stop or (self.eos,)
+        self.default_system = template.default_system if options.default_system is None else options.default_system
+        self._base = {
+            "bos": self.bos,
+            "eos": self.eos,
+            "date": printed(template.date, options.date),
+            "thinking_on": options.enable_thinking is True,
+            "thinking_off": options.enable_thinking is False,
+            "preserve": options.preserve_thinking,
+        }
+        self.fingerprint = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        tools = self.template.tools
+        told: list[Any] = [self.template.identity, asdict(self.options), self.generic]
+        told.append(dict(tools.source) if isinstance(tools, ToolTable) else f"{type(tools).__module__}.{type(tools).__qualname__}")
+        return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    def with_options(self, **changes: Any) -> DeclaredRenderer:
+        """The same template with other options; nothing is compiled again."""
+        other = object.__new__(DeclaredRenderer)
+        other.generic, other.template, other.name, other._writers = self.generic, self.template, self.name, self._writers
+        other._set(replace(self.options, **changes))
+        return other
+
+    # -- text --------------------------------------------------------------------------------------------------------
+
+    def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
+        """Render every turn; see :meth:`tunesmith.contracts.Renderer.render`."""
+        thread = thread_of(conversation, self.template.thinking, self.default_system)
+        check_fits(thread, self.template, self._writers.can, generation_prompt)
+        if self.generic and thread.tools:
+            thread.system = self._declared(thread)
+        return _Rendering(self._writers, self._base, thread, generation_prompt).rendered()
+
+    def _declared(self, thread: Thread) -> str:
+        if not self._writers.can["system"]:
+            raise TunesmithError(f"The template {self.name!r} has no place where tools could be declared.", "Leave them out.")
+        declared = written(self._writers.declare, {**self._base, "tools": thread.tools, "system": thread.system})
+        return "\n\n".join(text for text in (thread.system, declared) if text)
+
+    def parse_reply(self, text: str) -> Turn:
+        """Generated text → an assistant turn; see :meth:`tunesmith.contracts.Renderer.parse_reply`."""
+        for stop in self.stop:
+            text = text.removesuffix(stop)
+        thought, words = read_back(text, self.template.thinking)
+        words, calls = parse_calls(words, self.template.tools if not isinstance(self.template.tools, str) else None)
+        lead, tail = self._writers.reply_ends
+        words = words.removeprefix(lead).removesuffix(tail) if not calls else words.strip()
+        parts: list[Part] = [Thought(thought)] if thought else []
+        if words or not (calls or parts):
+            parts.append(Text(words))
+        return Turn("assistant", (*parts, *calls))
+
+    # -- elsewhere ---------------------------------------------------------------------------------------------------
+
+    def chat_template(self) -> str:
+        """The template as Jinja; see :mod:`tunesmith.templates.jinja`."""
+        from tunesmith.templates.jinja import to_jinja
+
+        return to_jinja(self)
+
+    def ollama(self) -> str:
+        """The template for an Ollama Modelfile; see :mod:`tunesmith.templates.ollama`."""
+        from tunesmith.templates.ollama import to_ollama
+
+        return to_ollama(self)
+
+
+class _Writers:
+    """A template's slots as functions, with what it can express."""
+
+    def __init__(self, template: Template) -> None:
+        if isinstance(template.tools, str):
+            raise TunesmithError(
+                f"The template {template.name!r} writes tools as {template.tools!r}, a tool syntax that is not installed.",
+                f"Write [syntax.{template.tools}] beside it in {template.where}, or install the plugin that has it.",
+            )
+        made = WriterSet(template.thinking, template.tools)
+        self.template = template
+        self.slots: dict[str, Writer | None] = {key: made.writer(slot) if slot else None for key, slot in template.slots()}
+        self.declare = made.writer((Value(("tools",)),))
+        self.system_tools = writes(template.system, "tools")
+        self.refuse = [(predicate(rule.when), rule) for rule in template.refuse]
+        self.can = _abilities(template)
+        self.reply_ends = _reply_ends(template.reply)
+
+
+def _abilities(template: Template) -> dict[str, bool]:
+    def some(name: str) -> bool:
+        return any(writes(getattr(template, key), name) for key in SLOT_KEYS)
+
+    declares = template.tools is not None and (not isinstance(template.tools, ToolTable) or bool(template.tools.declare))
+    calls = not isinstance(template.tools, ToolTable) or bool(template.tools.call)
+    return {
+        "system": some("system"),
+        "tools": declares,
+        "calls": template.tools is not None and calls and some("calls"),
+        "results": bool(template.tool),
+        "later_system": bool(template.later_system),
+    }
+
+
+def _reply_ends(reply: Slot) -> tuple[str, str]:
+    """The white space that a reply's form puts before and after its words."""
+    first = reply[0].text if reply and isinstance(reply[0], Words) else ""
+    return (first if first.isspace() else ""), ""
+
+
+class _Rendering:
+    """One conversation being rendered."""
+
+    def __init__(self, writers: _Writers, base: dict[str, Any], thread: Thread, generating: bool) -> None:
+        self.writers = writers
+        self.thread = thread
+        self.generating = generating
+        self.rows: list[tuple[list[str], bool, float]] = []
+        self.base = base | {
+            "system": thread.system,
+            "system_given": thread.system_given,
+            "tools": thread.tools,
+            "generating": generating,
+            "content": "", "thought": "", "role": "", "calls": (), "results": (), "opening": False, "last": False,
+        }  # fmt: skip
+        self.last_user = max((at for at, beat in enumerate(thread.beats) if beat.role == "user"), default=len(thread.beats))
+
+    def rendered(self) -> Rendered:
+        self._write("prefix", self.base)
+        if self.thread.system is not None or (self.thread.tools and self.writers.system_tools):
+            self._write("system", self.base)
+        beats, seen = self.thread.beats, set()
+        for at, beat in enumerate(beats):
+            scope = self._scope(at, beat, beat.role not in seen)
+            seen.add(beat.role)
+            self._beat(beat, scope)
+        self._write("ending", self.base)
+        if self.generating:
+            self._prompt(seen)
+        return Rendered(tuple(Piece("".join(texts), control, weight) for texts, control, weight in self.rows))
+
+    def _scope(self, at: int, beat: Beat | None, first: bool) -> dict[str, Any]:
+        beats = self.thread.beats
+        before = beats[at - 1].role if at else ""
+        after = beats[at + 1].role if at + 1 < len(beats) else ""
+        scope = dict(self.base)
+        scope.update(
+            first=first,
+            opening=at == 0,
+            last=at == len(beats) - 1,
+            last_user=at == self.last_user,
+            after_last_user=at > self.last_user,
+            after_user=before == "user",
+            after_assistant=before == "assistant",
+            after_tool=before == "tool",
+            before_user=after == "user",
+            before_assistant=after == "assistant",
+            before_tool=after == "tool",
+        )
+        if beat is not None:
+            self._fill(scope, beat)
+        return scope
+
+    def _fill(self, scope: dict[str, Any], beat: Beat) -> None:
+        scope["role"], scope["content"] = beat.role, beat.content
+        if beat.role == "assistant":
+            thinking = self.writers.template.thinking
+            shown = thinking is None or thinking.history == "keep" or scope["after_last_user"] or scope["preserve"]
+            scope["thought"], scope["thought_given"] = beat.thought if shown else "", bool(beat.thought)
+            scope["calls"], scope["many_calls"] = beat.calls, len(beat.calls) > 1
+            scope["calls_without_ids"] = any(call["id"] is None for call in beat.calls)
+        elif beat.role == "tool":
+            scope["results"] = beat.results
+            scope["results_without_ids"] = any(result["id"] is None for result in beat.results)
+
+    def _beat(self, beat: Beat, scope: dict[str, Any]) -> None:
+        for holds, rule in self.writers.refuse:
+            if holds(scope):
+                raise TunesmithError(f"{beat.place}: the template {self.writers.template.name!r} {rule.because}.", rule.instead)
+        weight = 0.0 if self.generating else beat.weight
+        if beat.role == "assistant":
+            self._answer(scope, weight)
+        else:
+            self._write({"system": "later_system"}.get(beat.role, beat.role), scope, weight)
+
+    def _answer(self, scope: dict[str, Any], weight: float) -> None:
+        self._write("prompt", scope)
+        reply: Parts = []
+        writer = self.writers.slots["reply"]
+        assert writer is not None
+        writer(scope, reply)
+        if self.writers.slots["start"] is not None:
+            reply = self._without_lead(reply, written(self.writers.slots["start"], scope))
+        self._add(reply, weight, border=True)
+        if self.writers.slots["after"] is not None:
+            self._write("after", scope, border=True)
+
+    def _without_lead(self, reply: Parts, start: str) -> Parts:
+        """Move what generation starts from out of the reply, as far as the reply begins with it."""
+        text = "".join(part for part, _ in reply)
+        shared = len(start) if text.startswith(start) else common_atoms(text, start)
+        lead: Parts = []
+        while shared and reply:
+            words, control = reply[0]
+            lead.append((words[:shared], control))
+            reply = ([(words[shared:], control)] if len(words) > shared else []) + reply[1:]
+            shared -= len(lead[-1][0])
+        self._add(lead, 0.0)
+        return reply
+
+    def _prompt(self, seen: set[str]) -> None:
+        if self.writers.template.order == "alternate" and self.thread.beats and self.thread.beats[-1].role == "assistant":
+            raise TunesmithError("The conversation already ends with an answer.", "End it with a user turn to ask for one.")
+        scope = self._scope(len(self.thread.beats), None, "assistant" not in seen)
+        scope["role"] = "assistant"
+        self._write("prompt", scope)
+        self._write("start", scope)
+
+    # -- pieces ------------------------------------------------------------------------------------------------------
+
+    def _write(self, key: str, scope: dict[str, Any], weight: float = 0.0, *, border: bool = False) -> None:
+        writer = self.writers.slots[key]
+        if writer is not None:
+            out: Parts = []
+            writer(scope, out)
+            self._add(out, weight, border=border)
+
+    def _add(self, parts: Parts, weight: float, *, border: bool = False) -> None:
+        rows = self.rows
+        for text, control in parts:
+            if not text:
+                continue
+            if not border and rows and rows[-1][1] is control and rows[-1][2] == weight:
+                rows[-1][0].append(text)
+            else:
+                rows.append(([text], control, weight))
+                border = False
+
+
+def common_atoms(text: str, start: str) -> int:
+    """How many characters two texts share from their start, never ending inside a tag such as ``<think>``."""
+    shared = 0
+    for one, two in zip(_ATOM.finditer(text), _ATOM.finditer(start), strict=False):
+        if one[0] != two[0]:
+            break
+        shared = one.end()
+    return shared

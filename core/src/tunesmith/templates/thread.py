@@ -1,0 +1,197 @@
+"""A conversation as templates see it: the system text apart, results in a row together, thoughts found, nothing lost.
+
+What the template has no place for is refused here, by the number and role of its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.data.conversation import Call, Conversation, Media, Part, Result, Text, Thought, Turn
+from tunesmith.errors import TunesmithError
+from tunesmith.templates.model import Template, Thinking
+from tunesmith.templates.thinking import split_inline
+
+
+@dataclass(slots=True)
+class Beat:
+    """One stretch of a text: a turn, or all the results between two turns. ``number`` counts turns from 1."""
+
+    role: str
+    number: int
+    weight: float
+    content: str = ""
+    thought: str = ""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def place(self) -> str:
+        """How error messages name it."""
+        return f"Turn {self.number} ({self.role})"
+
+
+@dataclass(slots=True)
+class Thread:
+    """A whole conversation. ``system`` is ``None`` where there is neither a given nor a default one."""
+
+    system: str | None
+    system_given: bool
+    tools: Sequence[Mapping[str, Any]]
+    beats: list[Beat]
+
+
+def thread_of(conversation: Conversation, thinking: Thinking | None, default_system: str | None) -> Thread:
+    """Read a conversation.
+
+    :raises TunesmithError: a turn holds what its role cannot say; the message names it.
+    """
+    turns = conversation.turns
+    given = bool(turns) and turns[0].role == "system"
+    system = _words(turns[0], 1) if given else default_system
+    beats: list[Beat] = []
+    for number, turn in enumerate(turns[given:], start=1 + given):
+        beat = _READERS[turn.role](turn, number, thinking)
+        if turn.role == "tool" and beats and beats[-1].role == "tool":
+            _join(beats[-1], beat)
+        else:
+            beats.append(beat)
+    _name_results(beats)
+    return Thread(system, given, conversation.tools, beats)
+
+
+def _join(first: Beat, second: Beat) -> None:
+    if first.weight != second.weight:
+        raise _refused(second, "has another weight than the results before it", "Give results in a row one weight.")
+    first.results += second.results
+
+
+def _words(turn: Turn, number: int) -> str:
+    parts = turn.parts
+    if len(parts) == 1 and type(parts[0]) is Text:
+        return parts[0].text
+    for part in parts:
+        if not isinstance(part, Text):
+            raise _wrong_part(part, turn.role, number)
+    return turn.text
+
+
+def _spoken(turn: Turn, number: int, thinking: Thinking | None) -> Beat:
+    return Beat(turn.role, number, turn.loss_weight, _words(turn, number))
+
+
+def _assistant(turn: Turn, number: int, thinking: Thinking | None) -> Beat:
+    beat = Beat(turn.role, number, turn.loss_weight)
+    if len(turn.parts) == 1 and type(turn.parts[0]) is Text:
+        beat.content = turn.parts[0].text
+    else:
+        _take_parts(beat, turn.parts)
+    if thinking is not None and not beat.thought:
+        beat.thought, beat.content = split_inline(beat.content, thinking)
+    return beat
+
+
+def _take_parts(beat: Beat, parts: Sequence[Part]) -> None:
+    for part in parts:
+        if isinstance(part, Text) and beat.calls and part.text.strip():
+            raise _refused(beat, "says something after a call", "Put the words before the calls, or in a turn after the result.")
+        if isinstance(part, Text):
+            beat.content += part.text
+        elif isinstance(part, Thought) and (beat.content or beat.calls):
+            raise _refused(beat, "thinks after it spoke", "Put the thought first.")
+        elif isinstance(part, Thought):
+            beat.thought += ("\n" if beat.thought else "") + part.text
+        elif isinstance(part, Call):
+            beat.calls.append({"name": part.name, "arguments": part.arguments, "id": part.id})
+        else:
+            raise _wrong_part(part, beat.role, beat.number)
+
+
+def _tool(turn: Turn, number: int, thinking: Thinking | None) -> Beat:
+    beat = Beat(turn.role, number, turn.loss_weight)
+    for part in turn.parts:
+        if isinstance(part, Result):
+            beat.results.append({"content": part.content, "name": part.name, "id": part.id})
+        elif isinstance(part, Text):
+            beat.results.append({"content": part.text, "name": None, "id": None})
+        else:
+            raise _wrong_part(part, turn.role, number)
+    return beat
+
+
+_READERS = {"system": _spoken, "user": _spoken, "assistant": _assistant, "tool": _tool}
+
+
+def _wrong_part(part: Part, role: str, number: int) -> TunesmithError:
+    if isinstance(part, Media):
+        return TunesmithError(f"Turn {number} ({role}) has a {part.kind}, and this is a template for text only.")
+    return TunesmithError(f"Turn {number} ({role}) holds a {type(part).__name__.lower()}, which that role cannot say.")
+
+
+def _refused(beat: Beat, what: str, instead: str = "") -> TunesmithError:
+    return TunesmithError(f"{beat.place} {what}.", instead)
+
+
+def _name_results(beats: Sequence[Beat]) -> None:
+    """Fill in which tool a result is from: by its id, else by its place among the calls it answers."""
+    names: dict[str, str] = {}
+    calls: list[dict[str, Any]] = []
+    for beat in beats:
+        if beat.calls:
+            calls = beat.calls
+            names.update((call["id"], call["name"]) for call in calls if call["id"] is not None)
+        for at, result in enumerate(beat.results):
+            if result["name"] is None:
+                result["name"] = names.get(result["id"]) or (calls[at]["name"] if at < len(calls) else None)
+
+
+def check_fits(thread: Thread, template: Template, can: Mapping[str, bool], generating: bool) -> None:
+    """Raise unless the template has a place for everything in the thread.
+
+    :raises TunesmithError: names the turn, and what to do about it.
+    """
+    name = template.name
+    if not thread.beats and not thread.system_given:
+        raise TunesmithError("The conversation is empty.")
+    if thread.system is not None and not can["system"]:
+        raise TunesmithError(f"Turn 1 (system): the template {name!r} has no place for a system text.", "Leave it out.")
+    if thread.tools and not can["tools"]:
+        raise TunesmithError(f"The conversation has tools, and the template {name!r} cannot declare any.", _TOOLS_HINT)
+    for beat in thread.beats:
+        _check_beat(beat, template, can, generating)
+    if template.order == "alternate":
+        _check_order(thread.beats, name)
+
+
+_TOOLS_HINT = "Pick a template that can, or a generic way to write tools with tool_format."
+
+
+def _check_beat(beat: Beat, template: Template, can: Mapping[str, bool], generating: bool) -> None:
+    name = template.name
+    if beat.calls and not can["calls"]:
+        raise _refused(beat, f"calls a tool, and the template {name!r} cannot write calls", _TOOLS_HINT)
+    if beat.role == "tool" and not can["results"]:
+        raise _refused(beat, f"is a result, and the template {name!r} has no place for one", _TOOLS_HINT)
+    if beat.role == "system" and not can["later_system"]:
+        raise _refused(beat, f"comes late: the template {name!r} takes a system text only at the start")
+    if not beat.thought or template.thinking is not None:
+        return
+    if not generating and beat.weight > 0:
+        why = f"has reasoning to learn, and the template {name!r} has no form for it"
+        hint = f'Pick a reasoning template, or extend this one: extends = "{name}" with a thinking table. Or leave the reasoning out.'
+        raise _refused(beat, why, hint)
+    beat.content = f"<think>\n{beat.thought}\n</think>\n\n{beat.content}"
+    beat.thought = ""
+
+
+def _check_order(beats: Sequence[Beat], name: str) -> None:
+    for at, beat in enumerate(_speakers(beats)):
+        wanted = "assistant" if at % 2 else "user"
+        if beat.role != wanted:
+            raise _refused(beat, f"comes where the template {name!r} wants the {wanted}", "Its turns are user, assistant, user, assistant …")
+
+
+def _speakers(beats: Sequence[Beat]) -> Iterator[Beat]:
+    return (beat for beat in beats if beat.role != "tool" and not beat.calls)

@@ -1,0 +1,165 @@
+"""Tool syntaxes: read back from generated text, found by name, and fitted to templates that have none of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tunesmith.contracts import ToolSyntax
+from tunesmith.data.conversation import Call
+from tunesmith.templates.matching import match_call
+from tunesmith.templates.model import Each, If, Slot, Template, ToolTable, Trim, Value, Words, writes
+
+_DECODER = json.JSONDecoder()
+_KEY = r'"(\w+)"\s*:\s*"?\{call\.%s[|}]'
+
+
+@dataclass(frozen=True)
+class JsonShape:
+    """A call that is a JSON object: the keys of its parts, and the mark that it follows."""
+
+    name: str
+    arguments: str
+    id: str
+    mark: str
+
+
+def json_shape(tools: ToolTable) -> JsonShape | None:
+    """The shape of a syntax whose calls are JSON objects, ``None`` for others."""
+    call = tools.source.get("call", "")
+    keys = {part: re.search(_KEY % part, call) for part in ("name", "arguments", "id")}
+    if not keys["name"] or not keys["arguments"]:
+        return None
+    mark = (call.partition("{")[0].strip() or _plain(tools.open)).rstrip("[{ \n")
+    return JsonShape(keys["name"][1], keys["arguments"][1], keys["id"][1] if keys["id"] else "id", mark)
+
+
+def _plain(slot: Slot) -> str:
+    return "".join(node.text for node in slot if isinstance(node, Words)).strip()
+
+
+def parse_calls(text: str, tools: ToolTable | ToolSyntax | None) -> tuple[str, tuple[Call, ...]]:
+    """Generated text → the words beside the calls, and the calls. Text that only looks like a call stays words."""
+    if tools is None:
+        return text, ()
+    if not isinstance(tools, ToolTable):
+        words, calls = tools.parse(text)
+        return words, tuple(calls)
+    shape = json_shape(tools)
+    found = list(_json_calls(text, shape, tools.alone) if shape else _matched_calls(text, tools))
+    if not found:
+        return text, ()
+    start, end = found[0][0], found[-1][1]
+    after = text[end:].strip()
+    for mark in (_plain(tools.call).rpartition("}")[2].strip(), _last(tools.call), _plain(tools.close)):
+        after = after.removeprefix(mark).strip() if mark else after
+    before = text[:start].rstrip().removesuffix(_plain(tools.open)).rstrip() if _plain(tools.open) else text[:start].rstrip()
+    return (before + ("\n" if before and after else "") + after), tuple(call for _, _, call in found)
+
+
+def _last(slot: Slot) -> str:
+    return slot[-1].text.strip().lstrip("}").strip() if slot and isinstance(slot[-1], Words) else ""
+
+
+def _json_calls(text: str, shape: JsonShape, alone: bool) -> Iterator[tuple[int, int, Call]]:
+    at = text.find(shape.mark) if shape.mark else len(text) - len(text.lstrip())
+    if at < 0 or (alone and text[:at].strip()):
+        return
+    start = at
+    while at >= 0:
+        brace = _next_json(text, at + len(shape.mark))
+        if brace is None:
+            return
+        try:
+            value, end = _DECODER.raw_decode(text, brace)
+        except ValueError:
+            return
+        for item in value if isinstance(value, list) else [value]:
+            call = _call(item, shape)
+            if call is None:
+                return
+            yield start, end, call
+        at = _next_call(text, end, shape.mark)
+
+
+def _next_json(text: str, at: int) -> int | None:
+    found = re.compile(r"[\s,;]*(?=[\[{])").match(text, at)
+    return found.end() if found else None
+
+
+def _next_call(text: str, at: int, mark: str) -> int:
+    if mark:
+        return text.find(mark, at)
+    return at if re.compile(r"[\s,;]*\{").match(text, at) else -1
+
+
+def _call(value: Any, shape: JsonShape) -> Call | None:
+    if not isinstance(value, Mapping) or not isinstance(value.get(shape.name), str):
+        return None
+    arguments = value.get(shape.arguments, {})
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            return None
+    if not isinstance(arguments, Mapping):
+        return None
+    known = value.get(shape.id)
+    return Call(value[shape.name], arguments, known if isinstance(known, str) else None)
+
+
+def _matched_calls(text: str, tools: ToolTable) -> Iterator[tuple[int, int, Call]]:
+    lead = next((node.text.strip() for node in tools.call if isinstance(node, Words)), "")
+    at = text.find(lead) if lead else 0
+    while at >= 0 and (found := match_call(tools.call, text, at)) is not None:
+        end, call = found
+        yield at, end, call
+        at = text.find(lead, end) if lead else -1
+
+
+# ---- a syntax for a template that has none ---------------------------------------------------------------------------
+
+
+def with_tools(template: Template, tools: ToolTable | ToolSyntax) -> Template:
+    """The template with a tool syntax that the user picked; a template that has no places for tools gets generic ones:
+    declared after the system text, called after the words, results as what a user says."""
+    fitted = replace(template, tools=tools)  # type: ignore[arg-type]
+    if not writes(template.reply, "calls"):
+        fitted = replace(fitted, reply=_after_content(template.reply))
+    if not template.tool:
+        result = tools.result if isinstance(tools, ToolTable) else (Value(("result", "content")),)
+        fitted = replace(fitted, tool=_as_user(template.user, result))
+    return fitted
+
+
+def _after_content(slot: Slot) -> Slot:
+    calls = If((_branch("calls and content", (Words("\n"), Value(("calls",)))), _branch("calls", (Value(("calls",)),))))
+    return _mapped(slot, lambda value: (value, calls) if value.path == ("content",) else (value,))
+
+
+def _as_user(slot: Slot, result: Slot) -> Slot:
+    lines = Each(("result",), ("results",), (*result, If((_branch("not loop_last", (Words("\n"),)),))))
+    return _mapped(slot, lambda value: (lines,) if value.path == ("content",) else (value,))
+
+
+def _branch(condition: str, body: Slot) -> Any:
+    from tunesmith.templates.model import Branch
+
+    return Branch(condition, body)
+
+
+def _mapped(slot: Slot, change: Any) -> Slot:
+    found: list[Any] = []
+    for node in slot:
+        if isinstance(node, Value):
+            found += change(node)
+        elif isinstance(node, If):
+            found.append(If(tuple(replace(branch, body=_mapped(branch.body, change)) for branch in node.branches)))
+        elif isinstance(node, Each | Trim):
+            found.append(replace(node, body=_mapped(node.body, change)))
+        else:
+            found.append(node)
+    return tuple(found)
