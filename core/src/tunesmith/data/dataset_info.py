@@ -167,7 +167,7 @@ def _describe(found: Described, entry: DatasetEntry, split: str, wants: tuple[st
         (found.missing if _source_keys(entry, SOURCE_KEYS) else problems).append(_no_source(entry))
     found.problems += problems
     if source and spec and kind and not problems:
-        dataset = DatasetPlan(entry.name, split, source.name, spec.name, kind, entry.plain, entry.folder)
+        dataset = DatasetPlan(entry.name, split, source.name, entry.plain.get("formatting") or spec.name, kind, entry.plain, entry.folder)
         found.datasets.append(_with_files(dataset, source, entry, found.missing))
 
 
