@@ -15,6 +15,7 @@ UNFINISHED = "\ufffd"
 class Letters:
     """Decodes one answer token by token; the texts put together are what decoding all tokens at once gives.
 
+    (They may differ where tokens are bytes that make up no letter: decoding those at once takes back letters beside them.)
     A token that ends in the middle of a letter is held back until the letter is whole. Each step decodes only from the
     last token that was shown, so a long answer costs no more per token than a short one.
     """

@@ -1,0 +1,92 @@
+"""The engine ``huggingface``: the suite of engines, and what is its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig
+from tunesmith import EngineSpec, TunesmithError
+from tunesmith.contracts import Engine, Request, Sampling
+from tunesmith.testing.engine_suite import ASKED, GREEDY, EngineSuite, collect, ids_of
+from tunesmith_huggingface.plugin import tunesmith_engines
+from tunesmith_huggingface.sampling import processors
+
+SPEC = tunesmith_engines()[0]
+
+
+class TestHuggingfaceEngine(EngineSuite):
+    spec: ClassVar[EngineSpec] = SPEC
+
+    def test_a_beam_search_is_that_of_plain_generate(self, engine: Engine, folder: Path) -> None:
+        ids = engine.encode(ASKED[0])
+        request = Request("a", ids, Sampling(max_new_tokens=8, do_sample=False, num_beams=3, length_penalty=0.5))
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        expected = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False, num_beams=3, length_penalty=0.5)
+        deltas = collect(engine.generate([request]))["a"]
+        assert ids_of(deltas) == tuple(expected[0, len(ids) :].tolist())
+
+    def test_a_prompt_longer_than_the_model_sees_is_refused(self, engine: Engine) -> None:
+        with pytest.raises(TunesmithError, match="5000 tokens; the model can see 4096"):
+            engine.generate([Request("a", (7,) * 5000, GREEDY)])
+
+    def test_requests_can_be_read_in_turns(self, engine: Engine) -> None:
+        first, second = (engine.generate([Request(name, engine.encode(ASKED[0]), GREEDY)]) for name in "ab")
+        pairs = list(zip(first, second, strict=True))
+        assert [one.ids for one, _ in pairs] == [other.ids for _, other in pairs]
+
+    def test_stopping_the_engine_cancels_what_runs(self, folder: Path) -> None:
+        engine = self.start(folder)
+        answers = engine.generate([Request("a", engine.encode(ASKED[0]), Sampling(max_new_tokens=3000, do_sample=False))])
+        next(answers)
+        engine.stop()
+        last = list(answers)[-1]
+        assert last.finish == "cancelled"
+
+    def test_it_takes_no_weights_from_a_trainer(self, engine: Engine) -> None:
+        with pytest.raises(TunesmithError, match="cannot take over weights"):
+            engine.sync([])
+
+
+class TestOnAnotherTokenizer(EngineSuite):
+    spec: ClassVar[EngineSpec] = SPEC
+    family = "gemma3"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"temperature": 0.7, "top_k": 0, "top_p": 1.0},
+        {"temperature": 1.0, "top_k": 5, "top_p": 1.0},
+        {"temperature": 1.5, "top_k": 0, "top_p": 0.6},
+        {"temperature": 0.95, "top_k": 50, "top_p": 0.7},
+    ],
+)
+def test_sampling_draws_from_the_distribution_of_transformers(keys: dict[str, Any]) -> None:
+    """Scores are changed as ``generate`` changes them, and the noise draws from their softmax."""
+    scores = torch.randn(1, 80, generator=torch.Generator().manual_seed(0)) * 3
+    ids = torch.zeros((1, 1), dtype=torch.long)
+    ours = processors([Sampling(seed=0, **keys)])
+    theirs = _transformers_processors(keys)
+    shaped = ours[:-1] if len(ours) > 1 else []
+    ours_scores, their_scores = scores.clone(), theirs(ids, scores.clone())
+    for processor in shaped:
+        ours_scores = processor(ids, ours_scores)
+    assert torch.equal(ours_scores, their_scores)
+    draws = 4000
+    dice = ours[-1]
+    found = torch.bincount(torch.cat([dice(ids, their_scores).argmax(-1) for _ in range(draws)]), minlength=80) / draws
+    assert (found - their_scores.softmax(-1)[0]).abs().max() < 0.03
+
+
+def _transformers_processors(keys: dict[str, Any]) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=80, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    )
+    config = GenerationConfig(do_sample=True, num_beams=1, **keys)
+    prepared, _ = model._prepare_generation_config(config)
+    return model._get_logits_processor(prepared, input_ids_seq_length=1)
