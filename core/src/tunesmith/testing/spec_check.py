@@ -14,7 +14,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import click
 
 from tunesmith import specs
+from tunesmith.errors import TunesmithError
 from tunesmith.options import Range
+from tunesmith.templates.model import ToolTable
 from tunesmith.testing.contract_check import CONTRACTS, contract_faults
 
 SUMMARY_LENGTH = 80
@@ -49,10 +51,12 @@ def object_faults(spec: Any) -> Iterator[str]:
     except Exception as error:  # whatever a plugin's module raises, its author wants to read it
         yield f"{spec.name!r} cannot be loaded from {spec.load}: {type(error).__name__}: {error}"
         return
+    contract = CONTRACTS.get(type(spec))
     if isinstance(spec, specs.CommandSpec):
         yield from _command_faults(spec, found)
-    contract = CONTRACTS.get(type(spec))
-    if contract is not None:
+    elif isinstance(spec, specs.TemplateSpec):
+        yield from _template_faults(spec, found)
+    elif contract is not None and not isinstance(found, ToolTable):
         yield from contract_faults(found, contract)
 
 
@@ -67,6 +71,13 @@ def _command_faults(spec: Any, found: Any) -> Iterator[str]:
         yield f"{spec.load} is {found!r}, which is no click command"
     elif not found.help:
         yield f"the command {spec.name!r} has no help: give its function a docstring"
+
+
+def _template_faults(spec: specs.TemplateSpec, read: Any) -> Iterator[str]:
+    try:
+        read(spec)
+    except TunesmithError as error:
+        yield error.message
 
 
 def option_faults(options: Any) -> Iterator[str]:
