@@ -1,0 +1,303 @@
+"""A mixin for any trainer built on transformers': durable checkpoints without pickle, exact resume, clean interruption.
+
+Put it before the trainer's class: ``class SftTrainer(SessionTrainer, Trainer)``, and pass ``session=``.
+The weights were already put back by :func:`~tunesmith.runtime.session.open_session`; this class restores everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import SaveStrategy
+
+from tunesmith.output_folder import remove_run
+from tunesmith.runtime import checkpoint as checkpoints
+from tunesmith.runtime.durable_files import disk_troubles, write_json
+from tunesmith.runtime.interruption import Interruption
+from tunesmith.runtime.optimizing import build_optimizer
+from tunesmith.runtime.progress import ProgressLog
+from tunesmith.runtime.sampling import EpochSampler
+from tunesmith.runtime.session import Session, reload_policy
+from tunesmith.runtime.tensor_tree import is_saved, load_tree, save_tree
+from tunesmith.runtime.versions import versions
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+else:
+    Trainer = object
+
+log = logging.getLogger(__name__)
+
+STATE = "trainer_state.json"
+
+
+class SessionTrainer(Trainer):
+    """The parts of a trainer that have to do with the session: optimizer, callbacks, checkpoints, resume, signals."""
+
+    def __init__(self, *args: Any, session: Session, **kwargs: Any) -> None:
+        self.session = session
+        self.interruption = Interruption()
+        super().__init__(*args, **kwargs)
+        for callback in (*session.tuner.callbacks(session), *session.callbacks, ProgressLog(session.output_dir)):
+            self.add_callback(callback)
+        self.add_callback(RunCallback(self))
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train from the session's checkpoint, where it has one; SIGTERM and Ctrl-C end it with a checkpoint."""
+        resume = self.session.resume
+        if resume is None and self.is_world_process_zero() and self.session.plan["overwrite_output_dir"]:
+            remove_run(self.session.output_dir)
+        kwargs["resume_from_checkpoint"] = str(resume.folder) if resume else None
+        with self.interruption.listening():
+            return super().train(*args, **kwargs)
+
+    @property
+    def stopped(self) -> str:
+        """Why training ended before its last step, or the empty string."""
+        if self.interruption.reason:
+            return self.interruption.reason
+        return "early stopping" if self.state.global_step < self.state.max_steps else ""
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The picked optimizer over the tuner's groups; where neither has a say, transformers' own."""
+        if self.optimizer is None:
+            self.optimizer = build_optimizer(self, model if model is not None else self.model)
+        return super().create_optimizer(model)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        sampler = super()._get_train_sampler(train_dataset)
+        return EpochSampler.around(sampler, self.args) if sampler is not None else None
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:  # resumed from the very last step: nothing is left to do
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As transformers', but a resumed run's ``train_loss`` is that of the whole run."""
+        if "train_loss" in logs and self.state.global_step:
+            logs["train_loss"] = self._total_loss_scalar / self.state.global_step
+        super().log(logs, start_time)
+
+    # -- writing checkpoints -------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.store_flos()
+        target = self.session.output_dir / f"checkpoint-{self.state.global_step}"
+        self._note_best(target)
+        with self._writing(target), self._staged(target) as folder:
+            self._save(str(folder))
+            if not self.args.save_only_model or self.interruption.reason:
+                self._save_optimizer_and_scheduler(str(folder))
+                self._save_scaler(str(folder))
+                self._save_rng_state(str(folder))
+                self._save_running(folder)
+            self._save_trainer_state(folder)
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(target))
+        if self.args.should_save:
+            best = self.state.best_model_checkpoint
+            checkpoints.rotate(self.session.output_dir, self.args.save_total_limit, [Path(best)] if best else [])
+
+    def _note_best(self, target: Path) -> None:
+        step = self.state.best_global_step
+        best = target.with_name(f"checkpoint-{step}")
+        if self.args.save_strategy != SaveStrategy.NO and step and (best == target or best.is_dir()):
+            self.state.best_model_checkpoint = str(best)
+
+    @contextmanager
+    def _writing(self, target: Path) -> Iterator[None]:
+        older = checkpoints.checkpoints_in(self.session.output_dir)
+        kept = (
+            f"{older[-1]} is intact: free some space, then resume_from_checkpoint: true"
+            if older
+            else "No checkpoint was written."
+        )
+        with disk_troubles(f"Writing {target}", kept):
+            yield
+
+    @contextmanager
+    def _staged(self, target: Path) -> Iterator[Path]:
+        """A folder that becomes ``target`` when all processes have written their share."""
+        folder = checkpoints.stage(target) if self.args.should_save else target.with_name(checkpoints.STAGING + target.name)
+        self.accelerator.wait_for_everyone()
+        try:
+            yield folder
+        except BaseException:
+            checkpoints.discard(folder)
+            raise
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpoints.publish(folder, target, self.state.global_step, self.session.fingerprints, versions())
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """The tuner's weights and the tokenizer; never transformers' pickled ``training_args.bin``."""
+        folder = Path(output_dir or self.args.output_dir)
+        if state_dict is not None:  # a sharded model that transformers has gathered
+            super()._save(output_dir, state_dict)
+            (folder / "training_args.bin").unlink(missing_ok=True)
+        elif self.args.should_save:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.session.save_model(folder)
+
+    @property
+    def _sharded(self) -> bool:
+        return bool(self.is_deepspeed_enabled or self.is_fsdp_enabled)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self._sharded:
+            return super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            save_tree(Path(output_dir) / "optimizer", self.optimizer.state_dict())
+            save_tree(Path(output_dir) / "scheduler", self.lr_scheduler.state_dict())
+        return None
+
+    def _save_scaler(self, output_dir: str) -> None:
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is not None and self.args.should_save:
+            save_tree(Path(output_dir) / "scaler", scaler.state_dict())
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        state = {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(),
+            "torch": torch.random.get_rng_state(),
+            "device": dict(self.session.backend.rng_state()),
+        }
+        save_tree(Path(output_dir) / f"rng-{self.args.process_index}", state)
+
+    def _save_running(self, folder: Path) -> None:
+        """Sums between two log lines, so that a resumed run logs what the uninterrupted one would have."""
+        if self.args.should_save:
+            since = {"loss": self._tr_loss.item(), "total": self._total_loss_scalar, "logged": self._globalstep_last_logged}
+            save_tree(folder / "running", since)
+
+    def _save_trainer_state(self, folder: Path) -> None:
+        if not self.args.should_save:
+            return
+        states: dict[str, Any] = {}
+        for one in (*self.callback_handler.callbacks, self.control):
+            if isinstance(one, ExportableState):
+                states.setdefault(type(one).__name__, []).append(one.state())
+        self.state.stateful_callbacks = {name: held[0] if len(held) == 1 else held for name, held in states.items()}
+        self.state.save_to_json(str(folder / STATE))
+
+    def save_state(self) -> None:
+        """Write ``trainer_state.json`` into the output folder."""
+        if self.is_world_process_zero():
+            plain = {name: value for name, value in vars(self.state).items() if name != "stateful_callbacks"}
+            write_json(self.session.output_dir / STATE, plain)
+
+    # -- reading checkpoints -------------------------------------------------------------------------------------------
+
+    @property
+    def _foreign(self) -> bool:
+        resume = self.session.resume
+        return self._sharded or (resume is not None and resume.manifest is None)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self._sharded:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or self._foreign:
+            return super()._load_optimizer_and_scheduler(checkpoint)
+        if not is_saved(Path(checkpoint) / "optimizer"):
+            log.warning("%s holds weights only (save_only_model): the optimizer starts anew.", checkpoint)
+            return None
+        self.optimizer.load_state_dict(load_tree(Path(checkpoint) / "optimizer"))
+        self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / "scheduler"))
+        return None
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or self._foreign:
+            return super()._load_scaler(checkpoint)
+        if is_saved(Path(checkpoint) / "scaler"):
+            self.accelerator.scaler.load_state_dict(load_tree(Path(checkpoint) / "scaler"))
+        return None
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None or self._foreign:
+            return super()._load_rng_state(checkpoint)
+        stem = Path(checkpoint) / f"rng-{self.args.process_index}"
+        if not is_saved(stem):
+            log.warning(
+                "%s holds no random state for process %d: what follows is not repeatable.", checkpoint, self.args.process_index
+            )
+            return None
+        state = load_tree(stem)
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.random.set_rng_state(state["torch"])
+        self.session.backend.set_rng_state(state["device"])
+        return None
+
+    def load_running(self) -> None:
+        """Take up the sums that :meth:`_save_running` wrote."""
+        resume = self.session.resume
+        if resume is None or not is_saved(resume.folder / "running"):
+            return
+        held = load_tree(resume.folder / "running")
+        self._tr_loss.fill_(held["loss"])
+        self._total_loss_scalar, self._globalstep_last_logged = held["total"], held["logged"]
+
+    def _load_best_model(self) -> None:
+        if self._sharded:
+            return super()._load_best_model()
+        if self.interruption.reason:
+            return None
+        best = Path(self.state.best_model_checkpoint)
+        log.warning(
+            "Taking the best weights, those of %s (%s %.6g).",
+            best.name,
+            self.args.metric_for_best_model,
+            self.state.best_metric,
+        )
+        self.accelerator.free_memory()
+        self.model = self.model_wrapped = reload_policy(self.session, best)
+        self._move_model_to_device(self.model, self.args.device)
+        self.callback_handler.model = self.model
+        return None
+
+
+class RunCallback(TrainerCallback):
+    """Tells plugins of every step, and ends the run at the next step once somebody asked for it. Comes last."""
+
+    def __init__(self, trainer: SessionTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Continue the sums of the run that is resumed."""
+        self.trainer.load_running()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Tell plugins; then see whether to stop."""
+        session = self.trainer.session
+        session.plugins.step_ended(session, state.global_step)
+        if self.trainer.interruption.agreed(args.world_size, args.device):
+            control.should_training_stop = control.should_save = True
+            control.should_evaluate = False
+        return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """An epoch that was cut short is no reason to evaluate or to save once more."""
+        if self.trainer.interruption.reason:
+            control.should_evaluate = control.should_save = control.should_log = False
+        return control

@@ -1,0 +1,63 @@
+"""What a run's results depend on besides its settings, as hashes: resume refuses to go on when one of them changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tunesmith.contracts import Renderer
+from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "vocab.txt",
+)  # fmt: skip
+
+
+def fingerprints(plan: Plan, plugins: Plugins, model: Path, data: str, renderer: Renderer | None) -> dict[str, str]:
+    """Name → hash: ``data``, ``model``, ``template`` (where there is one), ``tokenizer`` and ``tuner``.
+
+    :param model: the folder of the model and its tokenizer.
+    :param data: the fingerprint of the examples before templates and tokenizers had a part in them.
+    """
+    found = {
+        "data": data,
+        "model": model_hash(model),
+        "tokenizer": tokenizer_hash(plan, model),
+        "tuner": tuner_hash(plan, plugins),
+    }
+    return found if renderer is None else {**found, "template": renderer.fingerprint}
+
+
+def model_hash(folder: Path) -> str:
+    """Changes with the configuration and with names and sizes of the weight files; their content is too much to read."""
+    weights = sorted((file.name, file.stat().st_size) for file in folder.glob("*.safetensors"))
+    return _sha256((folder / "config.json").read_bytes(), json.dumps(weights).encode())
+
+
+def tokenizer_hash(plan: Plan, folder: Path) -> str:
+    """Changes with any file of the tokenizer, and with how it is asked to read."""
+    files = [(folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()]
+    how = {key: plan[key] for key in ("use_fast_tokenizer", "split_special_tokens")}
+    return _sha256(*files, json.dumps(how).encode())
+
+
+def tuner_hash(plan: Plan, plugins: Plugins) -> str:
+    """Changes with the tuner's name and any of its options."""
+    chosen = plan.the("tuners")
+    kind = plugins.tuners.get(chosen.wanted).spec.options
+    options: Mapping[str, Any] = {item.name: plan[item.name] for item in fields(kind)} if kind else {}
+    return _sha256(json.dumps([chosen.name, options], sort_keys=True, default=str).encode())
+
+
+def _sha256(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()

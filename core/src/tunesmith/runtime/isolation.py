@@ -1,0 +1,60 @@
+"""Proof by trial that documents packed into one row do not see each other in this very model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from tunesmith.data.conversation import Tokens
+from tunesmith.errors import TunesmithError
+from tunesmith.runtime.collate import Collator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+#: How much of a change in one document may show in its neighbour: rounding, not attention.
+LEAK = 1e-3
+LENGTH = 8
+
+
+def check_isolation(model: PreTrainedModel, autocast: Any, rows: int = 1) -> None:
+    """Run two small packs that differ only in their first documents, and compare what the model says of the second ones.
+
+    :param autocast: the context in which training computes.
+    :param rows: rows of a training batch; some attention kernels isolate documents in a batch of one row only.
+    :raises TunesmithError: the second documents noticed.
+    """
+    leak = measure_leak(model, autocast, min(rows, 2))
+    if leak > LEAK:
+        kernel = getattr(model.config, "_attn_implementation", "its attention")
+        one = " With per_device_train_batch_size: 1 it can." if rows > 1 and measure_leak(model, autocast, 1) <= LEAK else ""
+        raise TunesmithError(
+            f"{type(model).__name__} with {kernel} lets packed documents see each other.{one}",
+            "Write packing: false, or another flash_attn.",
+        )
+
+
+def measure_leak(model: PreTrainedModel, autocast: Any, rows: int) -> float:
+    """How strongly second documents change with the first ones, relative to the first ones' own change."""
+    generator = np.random.default_rng(0)
+    vocabulary = model.get_input_embeddings().num_embeddings
+    second = generator.integers(0, vocabulary, (rows, LENGTH))
+    first, other = generator.integers(0, vocabulary, (2, rows, LENGTH))
+    one, two = (_answers(model, autocast, np.concatenate([begin, second], axis=1)) for begin in (first, other))
+    change = (one - two).abs()
+    return float(change[:, LENGTH:].max() / change[:, :LENGTH].max().clamp(min=1e-12))
+
+
+def _answers(model: PreTrainedModel, autocast: Any, ids: np.ndarray[Any, Any]) -> torch.Tensor:
+    rows = [{"tokens": Tokens(row, np.ones(len(row), np.float32)), "starts": (0, LENGTH)} for row in ids]
+    batch = Collator(pad=0, packed=True)(rows)
+    batch.pop("labels")
+    device = model.get_input_embeddings().weight.device
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), autocast:
+        answers: torch.Tensor = model(**{k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}).logits
+    model.train(was_training)
+    return answers.float()

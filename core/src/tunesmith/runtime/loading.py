@@ -1,0 +1,298 @@
+"""Models and tokenizers from disk: every weight accounted for, in the right number format, with adapters on top."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from tunesmith.config import Setting
+from tunesmith.contracts import Backend, Tuner
+from tunesmith.errors import TunesmithError
+from tunesmith.model_folder import fetch_model, read_json
+from tunesmith.plan import ModelWish, Plan
+from tunesmith.plugins import Plugins
+from tunesmith.runtime import precision
+from tunesmith.specs import AdapterMark, TunerSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+ATTENTION = {"disabled": "eager", "eager": "eager", "sdpa": "sdpa", "flex": "flex_attention"}
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def local_rank() -> int:
+    """This process's number among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+# ---- where and what --------------------------------------------------------------------------------------------------
+
+
+def model_folder(plan: Plan, path: str) -> Path:
+    """The folder of a model or adapter, fetched where it is not on this machine."""
+    return fetch_model(path, revision=plan["model_revision"], cache_dir=plan["cache_dir"], token=plan["hf_hub_token"])
+
+
+def runs_own_code(plan: Plan, path: str, folder: Path) -> bool:
+    """Whether code that comes with the model is run: only when it was asked for, is needed, and cannot change unseen.
+
+    :raises TunesmithError: it was asked for and is not pinned.
+    """
+    config = read_json(folder, "config.json")
+    if not plan["trust_remote_code"] or "auto_map" not in config or config.get("model_type") in CONFIG_MAPPING:
+        return False
+    if not Path(path).expanduser().is_dir() and not COMMIT.fullmatch(plan["model_revision"]):
+        raise TunesmithError(
+            f"{path} brings code of its own, and model_revision {plan['model_revision']!r} can change under you.",
+            "Pin it: model_revision: the commit's 40 hexadecimal digits, or download the model and give its folder.",
+        )
+    return True
+
+
+def load_config(plan: Plan, path: str) -> PreTrainedConfig:
+    """The model's configuration.
+
+    :raises TunesmithError: transformers does not know this kind of model.
+    """
+    folder = model_folder(plan, path)
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=runs_own_code(plan, path, folder))
+    except (ValueError, OSError) as error:
+        raise TunesmithError(f"The model {path} cannot be loaded: {error}") from error
+    return config
+
+
+def load_tokenizer(plan: Plan, wish: ModelWish) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the model, padding on the right, with a padding token in any case.
+
+    :raises TunesmithError: there is none, or it cannot be read.
+    """
+    path = str(wish.path)
+    folder = model_folder(plan, path)
+    kwargs: dict[str, Any] = {"use_fast": plan["use_fast_tokenizer"], "trust_remote_code": runs_own_code(plan, path, folder)}
+    if plan["split_special_tokens"]:
+        kwargs["split_special_tokens"] = True
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, padding_side="right", **kwargs)
+    except (ValueError, OSError, TypeError) as error:
+        raise TunesmithError(f"{folder} holds no tokenizer that can be read: {error}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+# ---- the weights -----------------------------------------------------------------------------------------------------
+
+
+def load_model(plan: Plan, plugins: Plugins, wish: ModelWish, backend: Backend, *, training: bool) -> PreTrainedModel:
+    """A model with its adapters on its device.
+
+    For inference all adapters but the last are merged and the last lies on top, unmerged. For training the base is returned
+    with those merged that will not go on learning; the tuner's part is :func:`~tunesmith.runtime.session.prepare_policy`.
+
+    :raises TunesmithError: weights are missing, superfluous or damaged, or no installed tuner wrote an adapter.
+    """
+    merged, last = split_adapters(plan, plugins, wish, training=training)
+    model = load_base(plan, plugins, wish, backend, training=training)
+    for folder in merged:
+        model = _merge_one(plan, plugins, model, folder)
+    if training:
+        return model
+    if last is not None:
+        model = tuner_for(plan, plugins, last).load(model, last, trainable=False)
+    return model.requires_grad_(False).eval()
+
+
+def load_merged(plan: Plan, plugins: Plugins, wish: ModelWish, backend: Backend) -> PreTrainedModel:
+    """As :func:`load_model` for inference, with every adapter folded in: plain weights.
+
+    :raises TunesmithError: an adapter is of a kind that cannot be merged.
+    """
+    model = load_base(plan, plugins, wish, backend, training=False)
+    for name in wish.adapters:
+        model = _merge_one(plan, plugins, model, adapter_folder(plan, name))
+    return model.requires_grad_(False).eval()
+
+
+def _merge_one(plan: Plan, plugins: Plugins, model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    spec = spec_of(plugins, folder)
+    if not spec.mergeable:
+        raise TunesmithError(
+            f"{folder} holds a {spec.name} adapter, which cannot be merged.", "Serve it beside its model instead."
+        )
+    tuner = tuner_for(plan, plugins, folder)
+    return tuner.merge(tuner.load(model, folder, trainable=False))
+
+
+def split_adapters(plan: Plan, plugins: Plugins, wish: ModelWish, *, training: bool) -> tuple[list[Path], Path | None]:
+    """The adapters to merge, and the last one where it stays an adapter: it serves, or goes on learning.
+
+    :raises TunesmithError: some would have to be merged into quantised weights.
+    """
+    folders = [adapter_folder(plan, name) for name in wish.adapters]
+    stays = bool(folders) and (not training or run_tuner(plan, plugins).continues())
+    merged, last = (folders[:-1], folders[-1]) if stays else (folders, None)
+    if wish.bits and merged:
+        hint = "Give one adapter, or export the merged model first."
+        raise TunesmithError("Adapters cannot be merged into quantised weights.", hint)
+    return merged, last
+
+
+def load_base(
+    plan: Plan, plugins: Plugins, wish: ModelWish, backend: Backend, *, training: bool, exact: bool = False
+) -> PreTrainedModel:
+    """The model's own weights, without adapters.
+
+    :param exact: they were saved in the middle of training, and must come back bit for bit.
+    """
+    path = str(wish.path)
+    folder = model_folder(plan, path)
+    config = load_config(plan, path)
+    own = config.dtype if isinstance(config.dtype, torch.dtype) else None
+    kwargs: dict[str, Any] = {"trust_remote_code": runs_own_code(plan, path, folder), **attention(plan, plugins)}
+    if training:
+        adapter = not saves_model(plan, plugins)
+        kwargs["dtype"] = precision.dtype_to_train(plan, backend, own, adapter=adapter, exact=exact)
+    else:
+        kwargs["dtype"] = precision.dtype_to_infer(plan, backend, own)
+    kind = model_class(config, wish.head)
+    if training and plan["train_from_scratch"] and not exact:
+        model: PreTrainedModel = kind.from_config(config, **kwargs).to(backend.device(local_rank()))
+    else:
+        kwargs["device_map"] = {"": backend.device(local_rank())}
+        model = _read_quantized(plan, plugins, wish, (kind, folder, config, kwargs))
+    return backend.replace_experts(model)
+
+
+def _read_quantized(
+    plan: Plan, plugins: Plugins, wish: ModelWish, source: tuple[Any, Path, Any, dict[str, Any]]
+) -> PreTrainedModel:
+    kind, folder, config, kwargs = source
+    if not wish.bits:
+        return read_weights(kind, folder, config, kwargs, head=wish.head)
+    quantizer = plugins.quantizers.get(plan.the("quantizers").wanted).load()(plan)
+    model = read_weights(kind, folder, config, {**kwargs, **quantizer.arguments(plan)}, head=wish.head)
+    quantizer.check(model)
+    return model
+
+
+def model_class(config: PreTrainedConfig, head: str) -> Any:
+    """The transformers class that reads this configuration with this head (``lm`` or ``score``)."""
+    if head != "lm":
+        return AutoModelForSequenceClassification
+    known = type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in (
+        getattr(config, "auto_map", None) or {}
+    )
+    return AutoModelForCausalLM if known else AutoModelForImageTextToText
+
+
+def attention(plan: Plan, plugins: Plugins) -> dict[str, str]:
+    """``flash_attn`` as transformers' argument. Kernels that an accelerator brings are its own business after loading."""
+    wanted = ATTENTION.get(plan["flash_attn"])
+    if wanted is None:
+        kinds = next((plugins.backends.get(one.wanted).spec.attention for one in plan.picked("backends")), ())
+        # Where sdpa can be had, transformers takes it for every model that supports it, and eager for the others.
+        return {} if not kinds or "sdpa" in kinds else {"attn_implementation": kinds[0]}
+    return {"attn_implementation": wanted}
+
+
+def read_weights(
+    kind: Any, folder: Path, config: PreTrainedConfig, kwargs: Mapping[str, Any], *, head: str = "lm"
+) -> PreTrainedModel:
+    """``from_pretrained`` that accepts nothing but a complete fit of names and shapes.
+
+    :raises TunesmithError: lists what is missing, superfluous or of another shape.
+    """
+    if head != "lm":
+        config.num_labels = 1
+    try:
+        model, info = kind.from_pretrained(
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True, **kwargs
+        )
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise TunesmithError(f"The weights in {folder} cannot be loaded: {error}") from error
+    new_head = {name for name in info["missing_keys"] if head != "lm" and name.split(".")[0] in ("score", "classifier")}
+    wrong = {
+        "missing": sorted(set(info["missing_keys"]) - new_head),
+        "superfluous": sorted(info["unexpected_keys"]) if head == "lm" else [],
+        "of another shape": sorted(str(key[0] if isinstance(key, tuple) else key) for key in info["mismatched_keys"]),
+    }
+    if listed := "; ".join(f"{word}: {_few(names)}" for word, names in wrong.items() if names):
+        raise TunesmithError(
+            f"The weights in {folder} do not fit {type(model).__name__}: {listed}.", "Get a complete copy of the model."
+        )
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+# ---- adapters --------------------------------------------------------------------------------------------------------
+
+
+def adapter_folder(plan: Plan, name: str) -> Path:
+    """The folder of an adapter, ``adapter_folder`` inside it where one is given."""
+    folder = model_folder(plan, name)
+    return folder / plan["adapter_folder"] if plan["adapter_folder"] else folder
+
+
+def spec_of(plugins: Plugins, folder: Path) -> TunerSpec:
+    """The tuner that wrote what lies in ``folder``.
+
+    :raises TunesmithError: none that is installed.
+    """
+    for offer in plugins.tuners:
+        if any(bears(folder, mark) for mark in offer.spec.marks):
+            return offer.spec
+    marks = ", ".join(f"{mark.file} ({offer.spec.name})" for offer in plugins.tuners for mark in offer.spec.marks)
+    raise TunesmithError(f"{folder} holds no adapter that an installed tuner wrote.", f"Looked for {marks}." if marks else "")
+
+
+def bears(folder: Path, mark: AdapterMark) -> bool:
+    """Whether ``folder`` bears a tuner's mark."""
+    return (folder / mark.file).is_file() and (not mark.key or str(read_json(folder, mark.file).get(mark.key)) == mark.value)
+
+
+def tuner_for(plan: Plan, plugins: Plugins, folder: Path) -> Tuner:
+    """The tuner that can load what lies in ``folder``; its own keys have their defaults where the plan has none."""
+    spec = spec_of(plugins, folder)
+    offer = next(offer for offer in plugins.tuners if offer.spec is spec)
+    tuner: Tuner = offer.load()(_with_defaults(plan, spec.options, offer.owner.plugin))
+    return tuner
+
+
+def _with_defaults(plan: Plan, options: type | None, owner: str) -> Plan:
+    if options is None:
+        return plan
+    made = options()
+    settings = {item.name: Setting(getattr(made, item.name), "default", owner) for item in fields(made)}
+    return replace(plan, settings={**settings, **plan.settings})
+
+
+def run_tuner(plan: Plan, plugins: Plugins) -> Tuner:
+    """The tuner that the run has picked."""
+    tuner: Tuner = plugins.tuners.get(plan.the("tuners").wanted).load()(plan)
+    return tuner
+
+
+def saves_model(plan: Plan, plugins: Plugins) -> bool:
+    """Whether the run's tuner writes whole models rather than what it added."""
+    return plugins.tuners.get(plan.the("tuners").wanted).spec.saves == "model"

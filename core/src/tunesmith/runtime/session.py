@@ -1,0 +1,256 @@
+"""The live objects of one run, opened in a fixed order and closed once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import GenerationConfig, set_seed
+from transformers.utils import logging as transformers_logging
+
+from tunesmith.contracts import Accelerator, Backend, Launcher, Optimizer, Renderer, Trainer, Tuner
+from tunesmith.errors import TunesmithError
+from tunesmith.plan import ModelWish, Plan
+from tunesmith.plugins import Plugins
+from tunesmith.runtime import loading, precision
+from tunesmith.runtime.arguments import Demand, build_arguments
+from tunesmith.runtime.checkpoint import Checkpoint, check_drift, clean_up, find_checkpoint
+from tunesmith.runtime.durable_files import write_text
+from tunesmith.runtime.fingerprints import fingerprints
+from tunesmith.runtime.stopping import generation_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
+
+    from tunesmith.data.flow import Prepared
+    from tunesmith.data.store import TokenStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Session:
+    """Everything alive in a run. ``models`` holds each role's model; a role that is another's base is that very object."""
+
+    plan: Plan
+    plugins: Plugins
+    prepared: Prepared
+    trainer: Trainer
+    backend: Backend
+    launcher: Launcher
+    accelerators: tuple[Accelerator, ...]
+    tuner: Tuner
+    optimizer: Optimizer | None
+    callbacks: tuple[TrainerCallback, ...]
+    args: TrainingArguments
+    resume: Checkpoint | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    models: dict[str, PreTrainedModel] = field(default_factory=dict)
+    tokenizer: PreTrainedTokenizerBase = None  # type: ignore[assignment]  # filled by open_session, in its order
+    renderer: Renderer | None = None
+    train_data: TokenStore | None = None
+    eval_data: Mapping[str, TokenStore] = field(default_factory=dict)
+
+    @property
+    def output_dir(self) -> Path:
+        """Where the run writes."""
+        return Path(self.args.output_dir)
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """How the run's model is meant to generate: the plan's sampling and the run's stop tokens."""
+        return generation_config(self.plan, self.tokenizer, self.renderer)
+
+    def save_model(self, folder: Path) -> None:
+        """Write the policy as its tuner does, and the tokenizer."""
+        config = self.models["policy"].config
+        config.use_cache = True  # training switches it off; whoever loads the result wants to generate
+        try:
+            self.tuner.save(self.models["policy"], folder)
+        finally:
+            config.use_cache = self.args.use_cache
+        self.save_tokenizer(folder)
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer with the chat template that training rendered with."""
+        self.tokenizer.save_pretrained(folder)
+        if self.renderer is not None:
+            write_text(folder / "chat_template.jinja", self.renderer.chat_template())
+
+    def close(self) -> None:
+        """Let go of models and data, and give memory back to the device. Safe to call twice."""
+        self.models.clear()
+        self.train_data, self.eval_data = None, {}
+        self.backend.empty_cache()
+
+
+def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
+    """Make every live object that the plan calls for.
+
+    In this order: training arguments, backend, quantizer arguments, accelerators before load, weights of each role,
+    accelerators after load, tuner, tokenizer, renderer, data.
+
+    :raises TunesmithError: something does not fit; found before weights are read wherever it can be.
+    """
+    session = _with_arguments(plan, plugins, prepared)
+    _quiet(session)
+    session.resume, session.fingerprints = _resume(session)
+    set_seed(session.args.seed)
+    session.backend.seed(session.args.seed)
+    for accelerator in session.accelerators:
+        accelerator.before_load(plan)
+    for role, wish in plan.models.items():
+        session.models[role] = _model(session, role, wish)
+    policy = plan.models["policy"]
+    session.tokenizer = loading.load_tokenizer(plan, policy)
+    session.renderer = _renderer(plan, plugins)
+    if prepared.train is not None and session.args.do_train:
+        session.train_data = _store(prepared.train)
+    session.eval_data = {name: _store(path) for name, path in prepared.evals.items()}
+    session.models["policy"].generation_config = session.generation_config
+    return session
+
+
+def _store(path: Path) -> TokenStore:
+    from tunesmith.data.store import TokenStore
+
+    return TokenStore.open(path)
+
+
+# ---- parts and arguments ---------------------------------------------------------------------------------------------
+
+
+def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
+    trainer: Trainer = next(_made(plan, plugins, "trainers"))
+    backend: Backend = next(_made(plan, plugins, "backends"))
+    launcher: Launcher = next(_made(plan, plugins, "launchers"))
+    accelerators = _in_order(plan, plugins)
+    demands = [Demand(f"the backend {plan.the('backends').name}", backend.arguments())]
+    demands += [Demand(f"the launcher {plan.the('launchers').name}", launcher.arguments())]
+    demands += [Demand(f"the accelerator {name}", one.arguments(plan)) for name, one in accelerators]
+    return Session(
+        plan=plan,
+        plugins=plugins,
+        prepared=prepared,
+        trainer=trainer,
+        args=build_arguments(plan, trainer.arguments_class(), demands),
+        backend=backend,
+        launcher=launcher,
+        accelerators=tuple(one for _, one in accelerators),
+        tuner=next(_made(plan, plugins, "tuners")),
+        optimizer=next(_made(plan, plugins, "optimizers"), None),
+        callbacks=_callbacks(plan, plugins),
+    )
+
+
+def _made(plan: Plan, plugins: Plugins, axis: str) -> Iterator[Any]:
+    return (plugins.axis(axis).get(chosen.wanted).load()(plan) for chosen in plan.picked(axis))
+
+
+def _in_order(plan: Plan, plugins: Plugins) -> list[tuple[str, Accelerator]]:
+    offers = [plugins.accelerators.get(chosen.wanted) for chosen in plan.picked("accelerators")]
+    return [(offer.spec.name, offer.load()(plan)) for offer in sorted(offers, key=lambda offer: offer.spec.order)]
+
+
+def _callbacks(plan: Plan, plugins: Plugins) -> tuple[TrainerCallback, ...]:
+    trackers = [tracker.callback() for tracker in _made(plan, plugins, "trackers")]
+    return (*_made(plan, plugins, "callbacks"), *trackers)
+
+
+def _quiet(session: Session) -> None:
+    """Libraries speak as loudly as ``verbosity`` says, and TensorBoard writes where ``logging_dir`` says."""
+    plan = session.plan
+    transformers_logging.set_verbosity(getattr(logging, str(plan["verbosity"]).upper()))
+    if plan["logging_dir"] and "TENSORBOARD_LOGGING_DIR" not in os.environ:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = plan["logging_dir"]
+
+
+# ---- resume ----------------------------------------------------------------------------------------------------------
+
+
+def _resume(session: Session) -> tuple[Checkpoint | None, dict[str, str]]:
+    plan = session.plan
+    folder = loading.model_folder(plan, str(plan.models["policy"].path))
+    now = fingerprints(plan, session.plugins, folder, session.prepared.fingerprint, _renderer(plan, session.plugins))
+    asked = plan["resume_from_checkpoint"]
+    if not asked or not session.args.do_train:
+        clean_up(session.output_dir)
+        return None, now
+    wanted = True if str(asked).lower() == "true" else str(asked)
+    checkpoint = find_checkpoint(session.output_dir, wanted, trust=plan["trust_checkpoint"])
+    check_drift(checkpoint, now, plan["allow_drift"])
+    return checkpoint, now
+
+
+def _renderer(plan: Plan, plugins: Plugins) -> Renderer | None:
+    """The run's renderer; stages that learn from plain documents have none."""
+    kinds = {kind for chosen in plan.picked("trainers") for kind in plugins.trainers.get(chosen.wanted).spec.wants}
+    if kinds == {"document"}:
+        return None
+    from tunesmith.templates import make_renderer
+
+    renderer: Renderer = make_renderer(plan, plugins, loading.model_folder(plan, str(plan.models["policy"].path)))
+    return renderer
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+def _model(session: Session, role: str, wish: ModelWish) -> PreTrainedModel:
+    if wish.base_of is not None:
+        return session.models[wish.base_of]
+    if role != "policy":
+        return loading.load_model(session.plan, session.plugins, wish, session.backend, training=False)
+    return prepare_policy(session, wish, session.resume.folder if session.resume else None)
+
+
+def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> PreTrainedModel:
+    """The model that learns: weights, accelerators, tuner, number formats.
+
+    :param saved: a checkpoint whose weights to take.
+    """
+    plan, plugins, tuner = session.plan, session.plugins, session.tuner
+    whole = loading.saves_model(plan, plugins)
+    if saved is not None and whole:
+        model = loading.load_base(plan, plugins, replace(wish, path=str(saved)), session.backend, training=True, exact=True)
+    else:
+        model = loading.load_model(plan, plugins, wish, session.backend, training=True)
+    for accelerator in session.accelerators:
+        model = accelerator.after_load(model)
+    model = tuner.apply(model) if whole else _with_adapter(session, wish, model, saved)
+    precision.settle(model, plan, session.backend, adapter=not whole)
+    for line in tuner.describe(model):
+        log.info(line)
+    return model
+
+
+def _with_adapter(session: Session, wish: ModelWish, model: PreTrainedModel, saved: Path | None) -> PreTrainedModel:
+    plan, plugins, tuner = session.plan, session.plugins, session.tuner
+    _, last = loading.split_adapters(plan, plugins, wish, training=True)
+    if saved is not None:
+        return tuner.load(model, saved, trainable=True)
+    if last is None:
+        return tuner.apply(model)
+    own, wrote = plan.the("tuners").name, loading.spec_of(plugins, last).name
+    if own != wrote:
+        hint = f"Write finetuning_type: {wrote}, or export the merged model first."
+        raise TunesmithError(f"{last} holds a {wrote} adapter, with which {own} cannot go on.", hint)
+    return tuner.load(model, last, trainable=True)
+
+
+def reload_policy(session: Session, saved: Path) -> PreTrainedModel:
+    """The policy anew, with the weights of one of this run's checkpoints; the old one is let go of first."""
+    old = session.models.pop("policy", None)
+    if old is not None:
+        old.to("meta")
+    session.backend.empty_cache()
+    model = prepare_policy(session, session.plan.models["policy"], saved)
+    for role, wish in session.plan.models.items():
+        if role == "policy" or wish.base_of == "policy":
+            session.models[role] = model
+    model.generation_config = session.generation_config
+    return model

@@ -1,0 +1,183 @@
+"""A whole run in miniature for tests of trainers: a two-layer model, rows of tokens, a plan and an open session.
+
+Nothing but the core and the plugin under test takes part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunesmith.config import Setting
+from tunesmith.data.conversation import Tokens
+from tunesmith.host_options import HOST_GROUPS
+from tunesmith.plan import Chosen, ModelWish, Plan
+from tunesmith.plugins import Plugins
+from tunesmith.registry import Owner
+from tunesmith.testing.small_tokenizers import write_tokenizer
+from tunesmith.testing.tiny_models import tiny_llama
+
+if TYPE_CHECKING:
+    from tunesmith.runtime.session import Session
+
+TEMPLATE = """[small]
+summary = "For tests"
+user = "<|im_start|>{content}<|im_end|>"
+prompt = "<s>"
+reply = "{content}<|im_end|>"
+stop = ["<|im_end|>"]
+"""
+#: What the tiny model can tell apart without any word being cut in two.
+WORDS = 300
+PICKED = {"tuners": "everything", "backends": "processor", "launchers": "plain"}
+QUICK: Mapping[str, Any] = {
+    "learning_rate": 1e-2,
+    "per_device_train_batch_size": 2,
+    "per_device_eval_batch_size": 2,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "lr_scheduler_type": "constant",
+    "num_train_epochs": 1.0,
+    "disable_tqdm": True,
+    "do_train": True,
+    "disable_gradient_checkpointing": True,
+    "verbosity": "error",
+    "max_new_tokens": 4,
+    "do_sample": False,
+    "dataloader_num_workers": 0,
+}
+
+
+@dataclass(frozen=True)
+class SmallStore:
+    """Rows of tokens in memory, read as those on disk are."""
+
+    rows: Sequence[Mapping[str, Any]]
+    packed: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self.rows[index]
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self.rows)
+
+
+@dataclass(frozen=True)
+class SmallReport:
+    """A data report with nothing in it."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+@dataclass(frozen=True)
+class SmallPrepared:
+    """Prepared data without files: the session is given its rows by hand."""
+
+    train: None = None
+    evals: Mapping[str, Path] = field(default_factory=dict)
+    report: SmallReport = SmallReport()
+    fingerprint: str = "small"
+
+
+def small_model(folder: Path, **config: Any) -> Path:
+    """Write a two-layer model with a tokenizer into ``folder``."""
+    write_tokenizer(folder)
+    tiny_llama(vocab_size=512, **{"bos_token_id": 400, "eos_token_id": 403, "pad_token_id": 401, **config}).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def small_rows(
+    count: int, *, seed: int = 0, lengths: tuple[int, int] = (6, 14), names: Sequence[str] = ("tokens",)
+) -> list[dict[str, Any]]:
+    """Rows whose second half repeats the first, so that there is something to learn: the first half is not learned."""
+    generator = np.random.default_rng(seed)
+    return [{name: _echo(generator, *lengths) for name in names} for _ in range(count)]
+
+
+def _echo(generator: np.random.Generator, least: int, most: int) -> Tokens:
+    half = generator.integers(5, WORDS, generator.integers(least, most + 1) // 2)
+    weights = np.repeat(np.array([0.0, 1.0], np.float32), len(half))
+    return Tokens(np.concatenate([half, half]).astype(np.int32), weights)  # type: ignore[arg-type]
+
+
+def pack(rows: Sequence[Mapping[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Every ``size`` rows in one."""
+    packs = []
+    for at in range(0, len(rows), size):
+        tokens = [row["tokens"] for row in rows[at : at + size]]
+        starts = np.cumsum([0, *(len(one.ids) for one in tokens)])[:-1]
+        ids, weights = (np.concatenate([getattr(one, name) for one in tokens]) for name in ("ids", "weights"))
+        packs.append({"tokens": Tokens(ids, weights), "starts": starts})  # type: ignore[arg-type]
+    return packs
+
+
+def small_plugins(**modules: str) -> Plugins:
+    """The host with small parts and the named plugin modules (``sft="tunesmith_sft.plugin"``), whatever else is installed."""
+    modules = {"small": "tunesmith.testing.small_parts", **modules}
+    return Plugins(found=[EntryPoint(name, value, "tunesmith") for name, value in modules.items()])
+
+
+def small_plan(folder: Path, plugins: Plugins, stage: str, *, picked: Mapping[str, str] = {}, **keys: Any) -> Plan:
+    """A plan for ``stage`` on a small model: everybody's defaults, then :data:`QUICK`, then ``keys``.
+
+    :param folder: the model is written into ``folder/model`` where it is not there yet; ``output_dir`` is ``folder/out``.
+    """
+    model = folder / "model"
+    if not (model / "config.json").is_file():
+        small_model(model)
+    (folder / "small.toml").write_text(TEMPLATE, encoding="utf-8")
+    given = {"model_name_or_path": str(model), "output_dir": str(folder / "out"), "template": f"{folder}/small.toml:small"}
+    given |= {"stage": stage, **QUICK, **keys}
+    axes = {"trainers": stage, **PICKED, **picked}
+    settings = {
+        **_defaults(plugins, axes),
+        **{key: Setting(value, "by hand", _owner(key), given=True) for key, value in given.items()},
+    }
+    chosen = tuple(Chosen(axis, name, plugins.axis(axis).get(name).owner, "by hand") for axis, name in axes.items())
+    return Plan("train", settings, chosen, models={"policy": ModelWish("policy", str(given["model_name_or_path"]))})
+
+
+def _defaults(plugins: Plugins, axes: Mapping[str, str]) -> dict[str, Setting]:
+    kinds = [kind for _, kind in HOST_GROUPS]
+    kinds += [kind for axis, name in axes.items() if (kind := plugins.axis(axis).get(name).spec.options)]
+    settings = {item.name: Setting(item.default, "default", "host") for kind in kinds for item in fields(kind)}
+    return {**settings, **{one["name"]: Setting(one["default"], "default", "transformers") for one in _arguments()}}
+
+
+def _arguments() -> list[dict[str, Any]]:
+    text = resources.files("tunesmith").joinpath("training_arguments.json").read_text(encoding="utf-8")
+    listed: list[dict[str, Any]] = json.loads(text)["arguments"]
+    return listed
+
+
+def _owner(key: str) -> str:
+    return "transformers" if any(one["name"] == key for one in _arguments()) else Owner("host", "tunesmith-core", "0").plugin
+
+
+def small_session(plan: Plan, plugins: Plugins, train: Any, evals: Mapping[str, Any] = {}) -> Session:
+    """An open session over rows in memory."""
+    from tunesmith.runtime.session import open_session
+
+    session = open_session(plan, plugins, SmallPrepared())  # type: ignore[arg-type]
+    session.train_data, session.eval_data = train, dict(evals)
+    return session
+
+
+def small_losses(session: Session) -> list[float]:
+    """The losses that a finished run has logged, in order."""
+    file = session.output_dir / "trainer_state.json"
+    return [entry["loss"] for entry in json.loads(file.read_text(encoding="utf-8"))["log_history"] if "loss" in entry]

@@ -1,0 +1,99 @@
+"""The stages ``sft`` and ``pt``: the same trainer, evaluated and used in their own ways."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
+from tunesmith.contracts import Outcome, Trainer
+from tunesmith.plan import Plan
+from tunesmith.runtime.collate import Collator
+from tunesmith.runtime.isolation import check_isolation
+from tunesmith.runtime.precision import autocast
+from tunesmith.runtime.session import Session
+
+from tunesmith_sft.predicting import predict
+from tunesmith_sft.trainer import TokenTrainer
+
+
+class PtStage(Trainer):
+    """Learns every token of plain documents."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def arguments_class(self) -> type:
+        """With the keys for generation, which configurations of every stage may hold."""
+        return Seq2SeqTrainingArguments
+
+    def run(self, session: Session) -> Outcome:
+        """Train, evaluate and predict as the plan says."""
+        trainer = self.trainer(session)
+        metrics: dict[str, float] = {}
+        if session.args.do_train:
+            metrics |= self._train(trainer, session)
+        if not trainer.interruption.reason:
+            metrics |= self._judge(trainer, session)
+        return Outcome(trainer.state.global_step, metrics, trainer.stopped if session.args.do_train else "")
+
+    def trainer(self, session: Session) -> TokenTrainer:
+        """The trainer of this run."""
+        packed = any(store.packed for store in stores(session))
+        model = session.models["policy"]
+        if packed:
+            check_isolation(model, autocast(self.plan, session.backend), session.args.per_device_train_batch_size)
+        patience = self.plan["early_stopping_steps"]
+        return TokenTrainer(
+            session=session,
+            model=model,
+            args=session.args,
+            data_collator=Collator(session.tokenizer.pad_token_id, packed=packed),
+            train_dataset=session.train_data,
+            eval_dataset=eval_datasets(session),
+            processing_class=session.tokenizer,
+            callbacks=[EarlyStoppingCallback(patience)] if patience else [],
+            accuracy=self.plan["compute_accuracy"],
+        )
+
+    def _train(self, trainer: TokenTrainer, session: Session) -> dict[str, float]:
+        metrics: dict[str, float] = dict(trainer.train().metrics)
+        session.models["policy"] = trainer.accelerator.unwrap_model(trainer.model)
+        if self.plan["include_effective_tokens_per_second"] and session.train_data is not None:
+            tokens = sum(len(row["tokens"].ids) for row in session.train_data)  # type: ignore[attr-defined]
+            metrics["effective_tokens_per_sec"] = tokens * metrics["epoch"] / metrics["train_runtime"]
+        trainer.save_state()
+        return metrics
+
+    def _judge(self, trainer: TokenTrainer, session: Session) -> dict[str, float]:
+        metrics = trainer.evaluate() if session.args.do_eval and session.eval_data else {}
+        return {**metrics, **perplexities(metrics)}
+
+
+class SftStage(PtStage):
+    """Learns the answers of conversations."""
+
+    def _judge(self, trainer: TokenTrainer, session: Session) -> dict[str, float]:
+        metrics = trainer.evaluate() if session.args.do_eval and session.eval_data else {}
+        return {**metrics, **(predict(trainer, session) if session.args.do_predict else {})}
+
+
+def stores(session: Session) -> list[Any]:
+    """All data of the run."""
+    return [*([session.train_data] if session.train_data is not None else []), *session.eval_data.values()]
+
+
+def eval_datasets(session: Session) -> Any:
+    """One dataset, or several by name where each is to be judged by itself."""
+    if len(session.eval_data) == 1 and not session.plan["eval_on_each_dataset"]:
+        return next(iter(session.eval_data.values()))
+    return dict(session.eval_data) or None
+
+
+def perplexities(metrics: dict[str, float]) -> dict[str, float]:
+    """``eval_perplexity`` for ``eval_loss``, infinite where the loss is beyond what a number can hold."""
+    found = {}
+    for name, value in metrics.items():
+        if name.endswith("_loss"):
+            found[f"{name.removesuffix('_loss')}_perplexity"] = math.exp(value) if value < 700 else math.inf
+    return found
