@@ -29,7 +29,7 @@ def conversation_from_openai(messages: Any, tools: Any = None) -> Conversation:
     """Read messages and tools as the chat completions API has them.
 
     Content may be text or a list of parts, arguments a JSON text or an object, reasoning a field of its own
-    (``reasoning_content``, ``reasoning`` or ``thinking``); ``developer`` is ``system``; ``weight`` (0 or 1) is the turn's weight.
+    (``reasoning_content``, ``reasoning`` or ``thinking``); ``developer`` is ``system``; ``weight`` is the turn's.
 
     :raises BadMessage: names the message and the field.
     """

@@ -80,7 +80,7 @@ def names_in(text: str) -> Iterator[str]:
     """The first word of every path in a condition."""
     kinds = {id(node.comparators[0]) for node in ast.walk(tree(text)) if _asks_kind(node)}  # type: ignore[attr-defined]
     for node in ast.walk(tree(text)):
-        if isinstance(node, ast.Name) and id(node) not in kinds and not (node.id in KINDS):
+        if isinstance(node, ast.Name) and id(node) not in kinds and node.id not in KINDS:
             yield node.id
 
 

@@ -58,7 +58,9 @@ def syntax_in(package: str, name: str) -> ToolTable:
     return read_tool_table(path, name)
 
 
-def renderer_for(wanted: TemplateSpec | str | Path, *, tools: ToolTable | ToolSyntax | None = None, **options: Any) -> DeclaredRenderer:
+def renderer_for(
+    wanted: TemplateSpec | str | Path, *, tools: ToolTable | ToolSyntax | None = None, **options: Any
+) -> DeclaredRenderer:
     """A renderer by a spec, or by a file like ``./acme.toml`` or ``./acme.toml:table``.
 
     :param tools: a tool syntax instead of the template's own.

@@ -179,7 +179,7 @@ class _Reading:
     def _whole(self, template: Template) -> None:
         for key in ("user", "reply"):
             if not getattr(template, key):
-                self.bad("", f"has no {key!r}", f'A template needs at least: user = "…{{content}}…" and reply = "…{{content}}{{eos}}".')
+                self.bad("", f"has no {key!r}", 'A template needs at least user = "…{content}…" and reply = "…{content}{eos}".')
         if not template.stop and not template.eos:
             self.bad("", "has neither stop nor eos", 'Write the token that ends a reply: stop = ["<|im_end|>"]')
 
@@ -199,7 +199,7 @@ class _Reading:
                 self.bad(at + key, f"has the key {key!r}, which tool syntaxes do not have", nearest(key, _TOOL_KEYS))
         slots = {key: self._slot(table[key], at + key, _CALL_NAMES) for key in TOOL_SLOT_KEYS if key in table}
         source = {key: table[key] for key in TOOL_SLOT_KEYS if isinstance(table.get(key), str)}
-        return ToolTable(name=name, alone=bool(table.get("alone", False)), source=source, **slots)  # type: ignore[arg-type]
+        return ToolTable(name=name, alone=bool(table.get("alone", False)), source=source, **slots)
 
     def _slot(self, text: Any, key: str, known: Collection[str] = ()) -> Slot:
         if not isinstance(text, str):

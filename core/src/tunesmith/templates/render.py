@@ -70,7 +70,8 @@ class DeclaredRenderer(Renderer):
     def _fingerprint(self) -> str:
         tools = self.template.tools
         told: list[Any] = [self.template.identity, asdict(self.options), self.generic]
-        told.append(dict(tools.source) if isinstance(tools, ToolTable) else f"{type(tools).__module__}.{type(tools).__qualname__}")
+        kind = type(tools)
+        told.append(dict(tools.source) if isinstance(tools, ToolTable) else f"{kind.__module__}.{kind.__qualname__}")
         return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def with_options(self, **changes: Any) -> DeclaredRenderer:

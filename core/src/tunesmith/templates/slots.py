@@ -120,7 +120,8 @@ def check_condition(text: str, names: Collection[str] = ()) -> None:
         raise BadSlot(str(error), "Conditions know and, or, not, ==, !=, in, and 'is text'.") from error
     for name in used:
         if name not in FACTS and name not in VALUES and name not in names:
-            raise BadSlot(f"the condition {text!r} asks for {name!r}, which there is not", nearest(name, [*FACTS, *VALUES, *names]))
+            hint = nearest(name, [*FACTS, *VALUES, *names])
+            raise BadSlot(f"the condition {text!r} asks for {name!r}, which there is not", hint)
 
 
 def _next_branch(tag: re.Match[str], stack: list[_Open], names: Collection[str]) -> None:

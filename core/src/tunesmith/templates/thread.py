@@ -96,7 +96,7 @@ def _assistant(turn: Turn, number: int, thinking: Thinking | None) -> Beat:
 def _take_parts(beat: Beat, parts: Sequence[Part]) -> None:
     for part in parts:
         if isinstance(part, Text) and beat.calls and part.text.strip():
-            raise _refused(beat, "says something after a call", "Put the words before the calls, or in a turn after the result.")
+            raise _refused(beat, "says something after a call", "Put the words before the calls, or after the result.")
         if isinstance(part, Text):
             beat.content += part.text
         elif isinstance(part, Thought) and (beat.content or beat.calls):
@@ -180,8 +180,7 @@ def _check_beat(beat: Beat, template: Template, can: Mapping[str, bool], generat
         return
     if not generating and beat.weight > 0:
         why = f"has reasoning to learn, and the template {name!r} has no form for it"
-        hint = f'Pick a reasoning template, or extend this one: extends = "{name}" with a thinking table. Or leave the reasoning out.'
-        raise _refused(beat, why, hint)
+        raise _refused(beat, why, f'Pick a reasoning template, or extend this one: extends = "{name}" and thinking = {{…}}.')
     beat.content = f"<think>\n{beat.thought}\n</think>\n\n{beat.content}"
     beat.thought = ""
 
@@ -190,7 +189,8 @@ def _check_order(beats: Sequence[Beat], name: str) -> None:
     for at, beat in enumerate(_speakers(beats)):
         wanted = "assistant" if at % 2 else "user"
         if beat.role != wanted:
-            raise _refused(beat, f"comes where the template {name!r} wants the {wanted}", "Its turns are user, assistant, user, assistant …")
+            why = f"comes where the template {name!r} wants the {wanted}"
+            raise _refused(beat, why, "Its turns are user, assistant, user, assistant …")
 
 
 def _speakers(beats: Sequence[Beat]) -> Iterator[Beat]:

@@ -65,7 +65,7 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> set[str]:
 
 
 def chat_template_of(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """The tokenizer's own template: ``chat_template.jinja``, or the entry of ``tokenizer_config.json`` (``default`` of many)."""
+    """The tokenizer's own template: ``chat_template.jinja``, or the entry of ``tokenizer_config.json``."""
     file = folder / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def chat_template_of(folder: Path, config: Mapping[str, Any]) -> str | None:
     if isinstance(found, list):
         named = {entry["name"]: entry["template"] for entry in found}
         return named.get("default")
-    return found
+    return None if found is None else str(found)
 
 
 def check_tokens(renderer: Renderer, facts: TokenizerFacts) -> None:
@@ -86,5 +86,5 @@ def check_tokens(renderer: Renderer, facts: TokenizerFacts) -> None:
         raise TunesmithError(
             f"The tokenizer in {facts.folder} has no token {', '.join(map(repr, missing))}, which ends an answer "
             f"of the template {renderer.name!r}.",
-            "Pick the template that the model was trained with (template: auto takes the tokenizer's own), or add the token to the tokenizer.",
+            "Pick the template that the model was trained with; template: auto takes the tokenizer's own.",
         )

@@ -71,7 +71,8 @@ def _read(path: Path, changed: int) -> TomlFile:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         where = f"{path}:{line[1]}" if line else str(path)
-        raise ConfigError([Problem(where, f"this is not TOML: {error}", "Text with line ends needs \\n or three quotes.")]) from error
+        hint = "Text with line ends needs \\n or three quotes."
+        raise ConfigError([Problem(where, f"this is not TOML: {error}", hint)]) from error
 
 
 def headers(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -66,7 +66,8 @@ class WriterSet:
         def write(scope: dict[str, Any], out: Parts) -> None:
             for holds, arm in arms:
                 if holds(scope):
-                    return arm(scope, out)
+                    arm(scope, out)
+                    return
 
         return write
 
@@ -186,9 +187,9 @@ def _split(part: tuple[str, bool], mark: str) -> Parts:
 def trimmed(parts: Sequence[tuple[str, bool]]) -> Parts:
     """The parts without white space at the two ends of their whole text."""
     kept = list(parts)
-    while kept and not (text := kept[0][0].lstrip()) == kept[0][0]:
+    while kept and (text := kept[0][0].lstrip()) != kept[0][0]:
         kept[:1] = [(text, kept[0][1])] if text else []
-    while kept and not (text := kept[-1][0].rstrip()) == kept[-1][0]:
+    while kept and (text := kept[-1][0].rstrip()) != kept[-1][0]:
         kept[-1:] = [(text, kept[-1][1])] if text else []
     return kept
 

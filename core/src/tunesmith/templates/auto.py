@@ -1,0 +1,268 @@
+"""``template: auto``: conversations rendered by the tokenizer's own chat template.
+
+What is learned is found by the template's generation marks, else by prefixes: the text up to a reply, rendered as a prompt,
+must begin the whole text. Where neither tells, the turn is refused by name; never is everything learned, and never nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tunesmith.contracts import Renderer
+from tunesmith.data.conversation import Call, Conversation, Media, Part, Piece, Rendered, Result, Text, Thought, Turn
+from tunesmith.errors import TunesmithError
+from tunesmith.templates.model import Thinking, ToolTable
+from tunesmith.templates.render import common_atoms
+from tunesmith.templates.sandbox import CLOSE_MARK, OPEN_MARK, Refused, run
+from tunesmith.templates.thinking import read_back
+from tunesmith.templates.tokenizer_facts import TokenizerFacts
+from tunesmith.templates.tools import parse_calls
+
+#: What templates that ask for the day are told when the run names none.
+DEFAULT_DAY = "2024-07-26"
+_INSTEAD = "Name the model's template (tunesmith template list), or leave the turn out of what is learned."
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One learned stretch, ``[start, end)``, of the turn at ``index`` of the messages."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class AutoRenderer(Renderer):
+    """Renders by the chat template of a tokenizer's files.
+
+    :param options: what the run says: ``default_system``, ``enable_thinking``, ``preserve_thinking``, ``date``.
+    """
+
+    name = "auto"
+
+    def __init__(self, facts: TokenizerFacts, options: Mapping[str, Any]) -> None:
+        if facts.chat_template is None:
+            raise TunesmithError(
+                f"The tokenizer in {facts.folder} brings no chat template.",
+                "Name one: template: NAME (tunesmith template list)",
+            )
+        self.source = facts.chat_template
+        self.facts = facts
+        self.options = dict(options)
+        self.day = self.options.get("date") or DEFAULT_DAY
+        self.fingerprint = hashlib.sha256(
+            json.dumps([self.source, sorted(self.options.items()), facts.bos, facts.eos], default=str).encode()
+        ).hexdigest()
+        self.stop = self._stops()
+
+    # -- text --------------------------------------------------------------------------------------------------------
+
+    def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
+        """Render every turn; see :meth:`tunesmith.contracts.Renderer.render`."""
+        turns = self._turns(conversation)
+        error: Refused | None = None
+        for shape in (dict, str):
+            messages = [message_of(turn, number, shape) for number, turn in enumerate(turns, start=1)]
+            try:
+                return self._rendered(turns, messages, conversation.tools, generation_prompt)
+            except Refused as refused:
+                error = error or refused
+        place = self._place_of_refusal(turns, conversation.tools)
+        raise TunesmithError(f"{place} the tokenizer's own template refuses: {error}") from error
+
+    def _turns(self, conversation: Conversation) -> list[Turn]:
+        turns = list(conversation.turns)
+        if not turns:
+            raise TunesmithError("The conversation is empty.")
+        system = self.options.get("default_system")
+        if system and turns[0].role != "system":
+            turns.insert(0, Turn("system", (Text(system),)))
+        return turns
+
+    def _rendered(
+        self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], generating: bool
+    ) -> Rendered:
+        marked = self._run(messages, tools, generating)
+        text, marks = without_marks(marked)
+        self._check_whole(turns, tools, text)
+        spans: list[_Span] = []
+        if not generating:
+            spans = list(self._by_marks(turns, marks)) if marks else list(self._by_prefix(turns, messages, tools, text))
+        return Rendered(tuple(self._pieces(text, spans, turns)))
+
+    def _run(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any], generating: bool) -> str:
+        known: dict[str, Any] = {"bos_token": self.facts.bos or "", "eos_token": self.facts.eos or ""}
+        if self.options.get("enable_thinking") is not None:
+            known["enable_thinking"] = self.options["enable_thinking"]
+        if self.options.get("preserve_thinking"):
+            known["preserve_thinking"] = True
+        return run(self.source, messages, self.day, tools=list(tools) or None, add_generation_prompt=generating, **known)
+
+    def _place_of_refusal(self, turns: Sequence[Turn], tools: Sequence[Any]) -> str:
+        """The first turn up to which the template says no."""
+        for end in range(1, len(turns) + 1):
+            try:
+                self._run([message_of(turn, at, dict) for at, turn in enumerate(turns[:end], start=1)], tools, False)
+            except Refused:
+                return f"Turn {end} ({turns[end - 1].role}):"
+        return f"Turn {len(turns)} ({turns[-1].role}):"
+
+    def _check_whole(self, turns: Sequence[Turn], tools: Sequence[Any], text: str) -> None:
+        """Published templates leave out in silence what they have no place for; that is no text to learn from."""
+        for tool in tools:
+            name = tool.get("function", tool).get("name", "")
+            if name not in text:
+                raise TunesmithError(f"The tokenizer's own template leaves out the tool {name!r}.", _INSTEAD)
+        last = max((at for at, turn in enumerate(turns) if turn.role == "assistant"), default=-1)
+        for at, turn in enumerate(turns):
+            for part in turn.parts:
+                lost = isinstance(part, Call) and part.name not in text
+                lost |= isinstance(part, Thought) and at == last == len(turns) - 1 and part.text.strip() not in text
+                if lost:
+                    what = "call" if isinstance(part, Call) else "reasoning"
+                    place = f"Turn {at + 1} ({turn.role})"
+                    raise TunesmithError(f"{place}: the tokenizer's own template leaves out its {what}.", _INSTEAD)
+
+    # -- what is learned ---------------------------------------------------------------------------------------------
+
+    def _by_marks(self, turns: Sequence[Turn], marks: Sequence[tuple[int, int]]) -> Iterator[_Span]:
+        weights = [turn.loss_weight for turn in turns if turn.role == "assistant"]
+        if len(marks) != len(weights):
+            if len(set(weights)) > 1:
+                raise TunesmithError("The template's generation marks do not tell its replies apart.", _INSTEAD)
+            weights = weights[:1] * len(marks)
+        for (start, end), weight in zip(marks, weights, strict=True):
+            yield _Span(start, end, weight)
+
+    def _by_prefix(
+        self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], text: str
+    ) -> Iterator[_Span]:
+        for at, turn in enumerate(turns):
+            if turn.role != "assistant" or turn.loss_weight == 0:
+                continue
+            place = f"Turn {at + 1} (assistant)"
+            try:
+                prompt = self._run(messages[:at], tools, True)
+                so_far = self._run(messages[: at + 1], tools, False)
+                before = self._run(messages[:at], tools, False) if at else ""
+            except Refused as error:
+                raise TunesmithError(f"{place}: where it begins cannot be told: {error}", _INSTEAD) from error
+            start = len(prompt) if so_far.startswith(prompt) else common_atoms(so_far, prompt)
+            if not text.startswith(so_far) or start < common_atoms(before, prompt):
+                why = "is written otherwise once other turns follow it, so that it cannot be learned in its place"
+                raise TunesmithError(f"{place} {why}.", _INSTEAD)
+            yield _Span(start, len(so_far), turn.loss_weight)
+
+    def _pieces(self, text: str, spans: Sequence[_Span], turns: Sequence[Turn]) -> Iterator[Piece]:
+        content = list(self._forgeries(text, turns))
+        stretches = [*((span.start, span.end) for span in spans), *content]
+        for start, end in pairwise(sorted({0, len(text), *(at for stretch in stretches for at in stretch)})):
+            weight = next((span.weight for span in spans if span.start <= start < span.end), 0.0)
+            typed = any(one <= start < two for one, two in content)
+            yield Piece(text[start:end], not typed, weight)
+
+    def _forgeries(self, text: str, turns: Sequence[Turn]) -> Iterator[tuple[int, int]]:
+        """Where somebody typed what reads like a special token: those stretches are content, and stay plain text."""
+        at = 0
+        for number, turn in enumerate(turns, start=1):
+            for words in _typed(turn):
+                found = text.find(words.strip(), at)
+                at = found + len(words.strip()) if found >= 0 else at
+                if not any(token in words for token in self.facts.special):
+                    continue
+                if found < 0:
+                    why = "holds the text of a special token where the tokenizer's own template changes it"
+                    raise TunesmithError(f"Turn {number} ({turn.role}) {why}.", "Take the token's text out of the data.")
+                yield found, at
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def _stops(self) -> tuple[str, ...]:
+        """The token that the template ends a reply with, then the tokenizer's own."""
+        stops = [self.facts.eos] if self.facts.eos else []
+        probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "ANSWER"}]
+        try:
+            tail = without_marks(self._run(probe, (), False))[0].rpartition("ANSWER")[2].strip()
+        except Refused:
+            tail = ""
+        ends = [token for token in self.facts.special if tail.startswith(token)]
+        return tuple(dict.fromkeys([*sorted(ends, key=len, reverse=True)[:1], *stops]))
+
+    def parse_reply(self, text: str) -> Turn:
+        """Generated text → an assistant turn, by the tags that the template's own text mentions."""
+        for stop in self.stop:
+            text = text.removesuffix(stop)
+        thought, words = read_back(text, Thinking("<think>", "</think>") if "</think>" in self.source else None)
+        words, calls = parse_calls(words, _TAGGED if "<tool_call>" in self.source else None)
+        parts: list[Part] = [Thought(thought)] if thought else []
+        if words or not (calls or parts):
+            parts.append(Text(words))
+        return Turn("assistant", (*parts, *calls))
+
+    def chat_template(self) -> str:
+        """The tokenizer's template, unchanged."""
+        return self.source
+
+    def ollama(self) -> str:
+        """Not to be had.
+
+        :raises TunesmithError: always: Jinja cannot be turned into Ollama's language.
+        """
+        raise TunesmithError("The tokenizer's own template cannot be written for Ollama.", "Name the model's template.")
+
+
+_TAGGED = ToolTable(source={"call": '<tool_call>\n{"name": "{call.name}", "arguments": {call.arguments|json}}\n</tool_call>'})
+
+
+def without_marks(marked: str) -> tuple[str, list[tuple[int, int]]]:
+    """A text without generation marks, and where they stood."""
+    if OPEN_MARK not in marked:
+        return marked, []
+    text, spans = "", []
+    while OPEN_MARK in marked:
+        before, _, rest = marked.partition(OPEN_MARK)
+        inside, _, marked = rest.partition(CLOSE_MARK)
+        text += before
+        spans.append((len(text), len(text) + len(inside)))
+        text += inside
+    return text + marked, spans
+
+
+def _typed(turn: Turn) -> Iterable[str]:
+    for part in turn.parts:
+        if isinstance(part, Text | Thought):
+            yield part.text
+        elif isinstance(part, Result):
+            yield part.content
+
+
+def message_of(turn: Turn, number: int, arguments: type = dict) -> dict[str, Any]:
+    """A turn as published templates expect it; arguments of calls as objects, or with ``str`` as JSON text.
+
+    :raises TunesmithError: it holds media.
+    """
+    if any(isinstance(part, Media) for part in turn.parts):
+        raise TunesmithError(f"Turn {number} ({turn.role}) holds media, and text templates have no place for it.")
+    if turn.role == "tool":
+        results = [part for part in turn.parts if isinstance(part, Result)]
+        if len(results) != 1:
+            raise TunesmithError(f"Turn {number} (tool) holds {len(results)} results.", "Give every result a turn of its own.")
+        named = {key: value for key, value in (("name", results[0].name), ("tool_call_id", results[0].id)) if value}
+        return {"role": "tool", "content": results[0].content, **named}
+    message: dict[str, Any] = {"role": turn.role, "content": turn.text}
+    if thought := "\n".join(part.text for part in turn.parts if isinstance(part, Thought)):
+        message["reasoning_content"] = thought
+    if calls := [part for part in turn.parts if isinstance(part, Call)]:
+        message["tool_calls"] = [_call(call, arguments) for call in calls]
+    return message
+
+
+def _call(call: Call, arguments: type) -> dict[str, Any]:
+    written = dict(call.arguments) if arguments is dict else json.dumps(dict(call.arguments), ensure_ascii=False)
+    known = {"id": call.id} if call.id is not None else {}
+    return {"type": "function", **known, "function": {"name": call.name, "arguments": written}}
