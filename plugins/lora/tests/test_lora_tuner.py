@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tunesmith.testing import PluginSuite, TunerSuite
@@ -39,7 +40,7 @@ class TestDora(LoraCase):
 
 class TestLoraPlus(LoraCase):
     options = (LoraOptions(lora_rank=4, lora_target=("q_proj", "embed_tokens"), loraplus_lr_ratio=16.0),)
-    keys = {"weight_decay": 0.1}
+    keys = MappingProxyType({"weight_decay": 0.1})
 
 
 class TestEmbeddingAndHead(LoraCase):

@@ -1,5 +1,28 @@
-"""What this package offers."""
+"""What this package offers: the backend ``cuda``."""
 
 from __future__ import annotations
 
+from tunesmith import BackendSpec, hookimpl
+
 TUNESMITH_API = (1, 0)
+
+
+@hookimpl
+def tunesmith_backends() -> list[BackendSpec]:
+    """NVIDIA devices by CUDA and AMD devices by ROCm: torch calls both ``cuda``."""
+    return [
+        BackendSpec(
+            "cuda",
+            "tunesmith_cuda.backend:CudaBackend",
+            "NVIDIA devices, and AMD devices by ROCm.",
+            probe="tunesmith_cuda.probe:probe",
+            priority=100,
+            device="cuda",
+            visible_devices="CUDA_VISIBLE_DEVICES",
+            dtypes=("bfloat16", "float16", "float32"),
+            attention=("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"),
+            process_group="nccl",
+            # Segments that grow leave fewer holes than blocks of fixed size. A value the user set wins.
+            environment={"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"},
+        )
+    ]

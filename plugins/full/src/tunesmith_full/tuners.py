@@ -92,13 +92,14 @@ def name_of_layers(model: PreTrainedModel) -> str:
 
     :raises TunesmithError: it has none of the length its configuration states.
     """
-    count = model.config.get_text_config().num_hidden_layers
+    count: int = model.config.get_text_config().num_hidden_layers
     inside = {id(module) for module in model.get_decoder().modules()}
     lists = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList)]
     fitting = [name for name, module in lists if id(module) in inside and len(module) == count]
     if not fitting:
         raise TunesmithError(f"{type(model).__name__} has no list of {count} layers.", "Use finetuning_type: full or lora.")
-    return min(fitting, key=lambda name: name.count("."))
+    shortest: str = min(fitting, key=lambda name: name.count("."))
+    return shortest
 
 
 def _check_same_shapes(model: PreTrainedModel, saved: dict[str, torch.Tensor], path: Path) -> None:
