@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -51,16 +51,22 @@ class Terminal:
         session: PromptSession[str] = PromptSession(
             "> ", history=history(), key_bindings=keys(), multiline=True, prompt_continuation="  "
         )
-        while True:
-            try:
-                line = session.prompt().strip()
-            except KeyboardInterrupt:
-                continue
-            except EOFError:
-                return
-            if line in ("/exit", "/quit"):
-                return
-            self.take(line)
+        going = True
+        while going:
+            # Ctrl-C at the prompt drops the line, and one that comes late drops nothing: it never ends the program.
+            with suppress(KeyboardInterrupt):
+                going = self.take_next(session)
+
+    def take_next(self, session: PromptSession[str]) -> bool:
+        """Read a line and do what it says; false when the person leaves."""
+        try:
+            line = session.prompt().strip()
+        except EOFError:
+            return False
+        if line in ("/exit", "/quit"):
+            return False
+        self.take(line)
+        return True
 
     def title(self) -> str:
         """What answers: the model and its adapters."""
