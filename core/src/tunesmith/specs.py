@@ -306,5 +306,5 @@ AXES: tuple[Axis, ...] = (
     Axis("callbacks", "callback", CallbackSpec),
     Axis("metrics", "metric", MetricSpec),
     Axis("evaluators", "evaluator", EvaluatorSpec),
-    Axis("exporters", "exporter", ExporterSpec),
+    Axis("exporters", "exporter", ExporterSpec, "export_format"),
 )
