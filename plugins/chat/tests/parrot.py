@@ -52,6 +52,9 @@ class Parrot(Engine):
         if heard == "call":
             yield Delta("x", (1,), '{"name": "get_weather", "arguments": {"city": "Oslo"}}', "stop")
             return
+        if heard == "say nothing":
+            yield Delta("x", (1,), "", "stop")
+            return
         words = f"heard {len(conversation.turns)}: {heard}".split(" ")
         words += ["and so on"] * 400 if heard == "wait" else []
         try:

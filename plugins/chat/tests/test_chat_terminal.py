@@ -159,6 +159,7 @@ def test_tool_calls_are_shown_and_can_be_answered(terminal: Terminal) -> None:
         ("/save", "/save needs a file"),
         ("/save no/such/folder/x.jsonl", "cannot be written"),
         ("/result x", "asks for no tool"),
+        ("say nothing", "There was no answer"),
         ("refuse", "The template cannot express this. Say something else."),
     ],
 )

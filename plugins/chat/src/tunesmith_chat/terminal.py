@@ -12,7 +12,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 from rich.text import Text as Styled
-from tunesmith.data.conversation import Call, Result, Turn
+from tunesmith.data.conversation import Call, Result, Text, Turn
 from tunesmith.dialogue import Dialogue
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.plan import Plan
@@ -106,6 +106,8 @@ class Terminal:
         except KeyboardInterrupt:
             self.console.print(Styled(" (stopped)", "dim"), end="")
         self.console.print()
+        if is_empty(self.dialogue.turns[-1]):
+            raise TunesmithError("There was no answer; your turn is forgotten.", "Ask again, or something else.")
         self.show_calls(self.dialogue.turns[-1])
 
     def show_calls(self, turn: Turn) -> None:
@@ -149,6 +151,11 @@ class Terminal:
         for word, what in HELP.items():
             self.console.print(Styled.assemble((f"{word:<14}", "bold"), what))
         self.console.print(Styled(KEYS, "dim"))
+
+
+def is_empty(turn: Turn) -> bool:
+    """Whether a turn says nothing at all; no template can render such an answer as history."""
+    return not any(part.text if isinstance(part, Text) else True for part in turn.parts)
 
 
 def keys() -> KeyBindings:
