@@ -1,0 +1,113 @@
+"""The keys that are data: transformers' training arguments, and ``keys.csv`` with every key that users may know.
+
+``keys.csv`` has one row for each key of the program whose configuration dialect this is. ``status`` is *owned* (somebody here
+declares it), *translated* (another key does it), *later* (a package still to come will own it) or *refused* (with the reason).
+``only_with`` names what gives the key an effect: a key that is on (``use_galore``), a key's value (``stage=dpo kto``), a
+command (``command=api``), or a word for what no key says (``media``).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from tunesmith.kinds import read_kind
+from tunesmith.options import Range
+from tunesmith.values import Word, convert
+
+Status = Literal["owned", "translated", "later", "refused"]
+HOST, TRANSFORMERS = "host", "transformers"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One flat key.
+
+    :param type: its annotation, without help and range.
+    :param owner: ``"host"``, ``"transformers"``, the plugin that declares it, or the distribution that will bring it.
+    :param group: the host's group, the spec that declares it, or in words what it is about.
+    :param reason: why it is refused, or what it is translated into.
+    :param package: the distribution of the plugin that declares it.
+    :param shared_with: further plugins that declare the very same thing.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str = ""
+    owner: str = HOST
+    group: str = ""
+    status: Status = "owned"
+    reason: str = ""
+    bounds: Range | None = None
+    only_with: str = ""
+    package: str = "tunesmith-core"
+    shared_with: tuple[str, ...] = field(default=())
+
+    def matters(self, settings: Mapping[str, Any], command: str) -> bool:
+        """Whether the key has an effect under ``command`` and beside ``settings`` (flat key → value)."""
+        if not self.only_with:
+            return True
+        name, _, values = self.only_with.partition("=")
+        if name == "command":
+            return command in values.split()
+        return str(settings.get(name)) in values.split() if values else bool(settings.get(name))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of ``keys.csv``, as text."""
+
+    name: str
+    type: str
+    default: str
+    status: Status
+    owner: str
+    area: str
+    only_with: str
+    reason: str
+
+
+def _table(file: str) -> Iterator[dict[str, str]]:
+    with resources.files("tunesmith").joinpath(file).open(encoding="utf-8", newline="") as lines:
+        yield from csv.DictReader(lines)
+
+
+@cache
+def rows() -> Mapping[str, Row]:
+    """Every row of ``keys.csv`` by name."""
+    return {row["name"]: Row(**row) for row in _table("keys.csv")}  # type: ignore[arg-type]
+
+
+@cache
+def not_owned() -> Mapping[str, Key]:
+    """The keys of ``keys.csv`` that nobody here declares: translated, later and refused ones."""
+    return {row.name: _key(row) for row in rows().values() if row.status != "owned"}
+
+
+def _key(row: Row) -> Key:
+    kind = read_kind(row.type)
+    help_, reason = (row.reason, "") if row.status == "later" else ("", row.reason)
+    default = convert(kind, Word(row.default))
+    return Key(row.name, kind, default, help_, row.owner, row.area, row.status, reason, None, row.only_with, row.owner)
+
+
+@cache
+def training_arguments() -> Mapping[str, Key]:
+    """The training arguments of transformers, from a file that is generated from the library."""
+    plain = json.loads(resources.files("tunesmith").joinpath("training_arguments.json").read_text(encoding="utf-8"))
+    return {argument["name"]: _training_argument(argument) for argument in plain["arguments"]}
+
+
+def _training_argument(plain: Mapping[str, Any]) -> Key:
+    kind = read_kind(plain["type"])
+    default = tuple(plain["default"]) if isinstance(plain["default"], list) else plain["default"]
+    bounds = Range(**plain["range"]) if "range" in plain else None
+    return Key(
+        plain["name"], kind, default, plain["help"], TRANSFORMERS, "training arguments", bounds=bounds, package=TRANSFORMERS
+    )
