@@ -74,5 +74,14 @@ def test_going_on_without_contradiction(tmp_path: Path, options: dict[str, Any])
     assert found(going_on(tmp_path, **options)) == []
 
 
+def test_of_a_converted_adapter_the_one_below_it_counts(tmp_path: Path) -> None:
+    made = going_on(tmp_path, lora_rank=4)
+    assert len(found(made)) == 1
+    (tmp_path / "pissa").mkdir()
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "init_lora_weights": "pissa_niter_16"}
+    (tmp_path / "pissa" / "adapter_config.json").write_text(json.dumps(config))
+    assert found(made) == []
+
+
 def test_a_contradiction_does_not_matter_when_nothing_learns(tmp_path: Path) -> None:
     assert found(going_on(tmp_path, command="chat", lora_rank=16)) == []

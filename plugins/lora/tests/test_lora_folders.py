@@ -115,6 +115,11 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path, other: dict[str,
         tuner().load(tiny_llama(), tmp_path, trainable=True)
 
 
+def test_the_last_adapter_goes_on_unless_a_new_one_is_wanted() -> None:
+    assert tuner().continues()
+    assert not tuner(create_new_adapter=True).continues()
+
+
 def test_loraplus_has_its_own_rates() -> None:
     options = LoraOptions(lora_target=("q_proj", "embed_tokens"), additional_target=("norm",), loraplus_lr_ratio=16.0)
     one = LoraTuner(hand_plan(options, learning_rate=1e-4, weight_decay=0.1))

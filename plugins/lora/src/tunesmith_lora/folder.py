@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from tunesmith import TunesmithError
 
+from tunesmith_lora.options import UNCONVERTED
 from tunesmith_lora.pissa import Start, doubled
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
-#: Where the adapter proper lies when a plain conversion took its place.
-UNCONVERTED = "pissa"
 
 
 def write_adapter(model: Any, folder: Path, start: Start | None, *, convert: bool) -> None:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from tunesmith.options import Range
+
+#: What a regular expression in ``lora_target`` begins with.
+EXPRESSION = "re:"
+#: Folder, inside that of a plain conversion, of the adapter to go on training from.
+UNCONVERTED = "pissa"
+
+
+def expression(target: Sequence[str]) -> str | None:
+    """The regular expression in ``lora_target``; ``None`` where it lists names.
+
+    A comma in an expression was read as a border between names, so the pieces are joined again.
+    """
+    return ",".join(target).removeprefix(EXPRESSION).strip() if target and target[0].startswith(EXPRESSION) else None
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from tunesmith_lora.options import expression
+
 ALL = "all"
-#: What a regular expression begins with.
-EXPRESSION = "re:"
-
-
-def expression(target: Sequence[str]) -> str | None:
-    """The regular expression in ``lora_target``; ``None`` where it lists names.
-
-    A comma in an expression was read as a border between names, so the pieces are joined again.
-    """
-    return ",".join(target).removeprefix(EXPRESSION).strip() if target and target[0].startswith(EXPRESSION) else None
 
 
 def names(name: str, wanted: Iterable[str]) -> bool:

@@ -12,8 +12,8 @@ from transformers.pytorch_utils import Conv1D
 from tunesmith import TunesmithError
 from tunesmith.errors import nearest
 
-from tunesmith_lora.options import LoraOptions
-from tunesmith_lora.patterns import ALL, expression, names, picks
+from tunesmith_lora.options import LoraOptions, expression
+from tunesmith_lora.patterns import ALL, names, picks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

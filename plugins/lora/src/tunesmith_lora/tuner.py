@@ -14,9 +14,9 @@ from peft.tuners.lora import LoraLayer
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
 
-from tunesmith_lora.folder import UNCONVERTED, read_config, write_adapter
+from tunesmith_lora.folder import read_config, write_adapter
 from tunesmith_lora.groups import loraplus_groups
-from tunesmith_lora.options import LoraOptions
+from tunesmith_lora.options import UNCONVERTED, LoraOptions
 from tunesmith_lora.patterns import ALL
 from tunesmith_lora.pissa import Start
 from tunesmith_lora.targets import Targets, expert_weights, find_targets, shares_weight, shorten
@@ -127,6 +127,10 @@ class LoraTuner(Tuner):
         """Within it, ``model`` answers as its base would."""
         with self._start.in_place(model) if self._start is not None else model.disable_adapter():
             yield
+
+    def continues(self) -> bool:
+        """Whether the last given adapter goes on learning: unless ``create_new_adapter`` asks for a new one."""
+        return not self._options.create_new_adapter
 
     # -- learning it -------------------------------------------------------------------------------------------------
 
