@@ -1,11 +1,11 @@
-"""A plugin of plain parts, for runs that test one other part: a tuner that lets everything learn, and the processor."""
+"""A plugin of plain parts, for runs that test one other part: a stage, a tuner that lets everything learn, the processor."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith import BackendSpec, TunerSpec, hookimpl
+from tunesmith import BackendSpec, TrainerSpec, TunerSpec, hookimpl
 from tunesmith.contracts import Backend, Memory, Probe, Tuner
 from tunesmith.plan import Plan
 
@@ -17,6 +17,15 @@ PROCESSOR = BackendSpec(
     "processor", f"{__name__}:Processor", "The processor, for tests.", probe=f"{__name__}:probe", dtypes=("float32", "bfloat16")
 )
 EVERYTHING = TunerSpec("everything", f"{__name__}:Everything", "Every weight learns, for tests.")
+
+
+SMALL = TrainerSpec("small", "tunesmith.testing.small_trainer:SmallStage", "Learn rows, for tests.", wants=("conversation",))
+
+
+@hookimpl
+def tunesmith_trainers() -> list[TrainerSpec]:
+    """One stage."""
+    return [SMALL]
 
 
 @hookimpl
