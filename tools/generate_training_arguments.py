@@ -18,7 +18,6 @@ from typing import Any, Literal, get_args, get_origin
 import transformers
 from transformers import Seq2SeqTrainingArguments
 from transformers.training_args import OptimizerNames, trainer_log_levels
-
 from tunesmith.kinds import is_union, read_kind, write_kind
 from tunesmith.values import convert
 
@@ -93,7 +92,7 @@ def _kind(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return Literal[tuple(member.value for member in annotation)]
     if is_union(annotation):
-        return _union([member for member in get_args(annotation)])
+        return _union(get_args(annotation))
     if annotation is list or get_origin(annotation) is list:
         return tuple[(get_args(annotation) or (str,))[0], ...]
     if annotation is dict or get_origin(annotation) is dict:
@@ -101,12 +100,12 @@ def _kind(annotation: Any) -> Any:
     return types.NoneType if annotation is None else annotation
 
 
-def _union(members: list[Any]) -> Any:
+def _union(members: tuple[Any, ...]) -> Any:
     enums = [member for member in members if isinstance(member, type) and issubclass(member, enum.Enum)]
     if enums:  # `Scheduler | str`: the text is the enum's value
-        members = [member for member in members if member is not str]
+        members = tuple(member for member in members if member is not str)
     kinds = [_kind(member) for member in members if member is not types.NoneType]
-    return typing.Union[tuple([*kinds, *([types.NoneType] if types.NoneType in members else [])])]  # noqa: UP007
+    return typing.Union[(*kinds, *([types.NoneType] if types.NoneType in members else []))]
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The words of a command line → configuration file and overrides: ``key=value``, ``--key value``, ``--key=value``, ``--flag``."""
+"""The words of a command line → configuration file and overrides: ``key=value``, ``--key value``, ``--flag``."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def _flag(read: Words, flag: str, rest: list[str], keys: Mapping[str, Key]) -> N
     if not taken and key is not None and not _stands_alone(key):
         read.problems.append(Problem(WHERE, f"--{name} needs a value", f"Write --{name} VALUE, or {key.name}=VALUE."))
         return
-    value = True if not taken else taken[0] if len(taken) == 1 else [Word(one) for one in taken]
-    read.entries.append(_entry(name, value))
+    several = [Word(one) for one in taken]
+    read.entries.append(_entry(name, True if not taken else taken[0] if len(taken) == 1 else several))
 
 
 def _values(rest: list[str], key: Key | None, keys: Mapping[str, Key]) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import resources
 
+from tunesmith.shipped_tables import read_table
 from tunesmith.values import Word
 from tunesmith.yaml_lines import Entry
 
@@ -29,8 +28,7 @@ class Variable:
 @cache
 def variables() -> tuple[Variable, ...]:
     """Every variable of ``environment.csv``."""
-    with resources.files("tunesmith").joinpath("environment.csv").open(encoding="utf-8", newline="") as lines:
-        return tuple(Variable(row["variable"], row["key"], row["note"]) for row in csv.DictReader(lines))
+    return tuple(Variable(row["variable"], row["key"], row["note"]) for row in read_table("environment.csv"))
 
 
 def known_variable(name: str) -> Variable | None:

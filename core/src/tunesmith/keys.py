@@ -13,6 +13,7 @@ from tunesmith.kinds import bare, choices
 from tunesmith.known_keys import HOST, TRANSFORMERS, Key, Status, not_owned, rows, training_arguments
 from tunesmith.plugins import Broken, Plugins
 from tunesmith.registry import Owner
+from tunesmith.specs import Switch
 
 __all__ = ["HOST", "TRANSFORMERS", "Key", "KeyTable", "Status"]
 
@@ -142,9 +143,9 @@ def _merged(ones: list[Declared]) -> Key:
 def _let_switches_in(keys: dict[str, Key], plugins: Plugins) -> None:
     """Add to a key with a closed choice the values with which installed plugins are turned on."""
     for _, offer in plugins.offers():
-        switch = getattr(offer.spec, "switch", None)
+        switch: Switch | None = getattr(offer.spec, "switch", None)
         key = keys.get(switch.key) if switch else None
-        if key and choices(key.type) and isinstance(switch.value, str) and switch.value not in choices(key.type):
+        if switch and key and choices(key.type) and isinstance(switch.value, str) and switch.value not in choices(key.type):
             keys[key.name] = replace(key, type=_with_choice(key.type, switch.value))
 
 

@@ -40,7 +40,7 @@ def _from_syntax(node: ast.expr) -> Any:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=slice_):
             return Literal[ast.literal_eval(slice_)]
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant(value=value)])) if value is ...:
-            return tuple[_from_syntax(item), ...]
+            return tuple.__class_getitem__((_from_syntax(item), ...))
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[_, value])):
             return dict.__class_getitem__((str, _from_syntax(value)))
     raise ValueError(f"no kind of option: {ast.unparse(node)}")

@@ -8,9 +8,8 @@ command (``command=api``), or a word for what no key says (``media``).
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 from tunesmith.kinds import read_kind
 from tunesmith.options import Range
+from tunesmith.shipped_tables import read_table
 from tunesmith.values import Word, convert
 
 Status = Literal["owned", "translated", "later", "refused"]
@@ -73,15 +73,10 @@ class Row:
     reason: str
 
 
-def _table(file: str) -> Iterator[dict[str, str]]:
-    with resources.files("tunesmith").joinpath(file).open(encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines)
-
-
 @cache
 def rows() -> Mapping[str, Row]:
     """Every row of ``keys.csv`` by name."""
-    return {row["name"]: Row(**row) for row in _table("keys.csv")}  # type: ignore[arg-type]
+    return {row["name"]: Row(**row) for row in read_table("keys.csv")}  # type: ignore[arg-type]
 
 
 @cache

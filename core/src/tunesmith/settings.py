@@ -141,12 +141,12 @@ class Reading:
         except BadValueError as error:
             self.problems.append(self._wrong(key, last, error))
             return None
-        return self._refused(key, last, value) if key.status in ("refused", "translated") else self._kept(key, last, value)
+        if key.status in ("refused", "translated"):
+            self._refuse(key, last, value)
+            return None
+        return Setting(value, last.where, key.owner, given=True)
 
-    def _kept(self, key: Key, entry: Entry, value: Any) -> Setting:
-        return Setting(value, entry.where, key.owner, given=True)
-
-    def _refused(self, key: Key, entry: Entry, value: Any) -> None:
+    def _refuse(self, key: Key, entry: Entry, value: Any) -> None:
         if value == key.default:
             self.notices.append(f"{entry.where}: {key.name} is left out: {shown(entry.value)} changes nothing")
         else:

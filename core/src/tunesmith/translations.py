@@ -7,14 +7,13 @@ what the new key gets; ``=`` keeps what was given.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from tunesmith.errors import Problem
+from tunesmith.shipped_tables import read_table
 from tunesmith.values import BadValueError, Word, convert
 from tunesmith.yaml_lines import Entry
 
@@ -54,9 +53,8 @@ def _as(kind: type, raw: Any) -> Any:
 def translations() -> Mapping[str, tuple[Translation, ...]]:
     """The rows of each old name, in the order in which they are tried."""
     table: dict[str, list[Translation]] = {}
-    with resources.files("tunesmith").joinpath("translations.csv").open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            table.setdefault(row["old"], []).append(Translation(**row))
+    for row in read_table("translations.csv"):
+        table.setdefault(row["old"], []).append(Translation(**row))
     return {old: tuple(rows) for old, rows in table.items()}
 
 

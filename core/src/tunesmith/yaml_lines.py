@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from json.decoder import JSONDecodeError, scanstring
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def _walk_object(text: str, path: Path) -> Iterator[Entry]:
         return
     while True:
         start = _skip(text, at, '"', "a key in double quotes is missing")
-        key, at = scanstring(text, start)
+        key, at = decoder.raw_decode(text, start - 1)
         value, at = decoder.raw_decode(text, _blank(text, _skip(text, at, ":", "':' is missing")))
         yield Entry(key, value, f"{path}:{text.count(chr(10), 0, start) + 1}")
         at = _blank(text, at)
