@@ -1,5 +1,50 @@
-"""What this package offers."""
+"""What this package offers: the command ``export``, and the form ``safetensors``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from tunesmith import CommandSpec, ExporterSpec, Problem, hookimpl
+from tunesmith.plan import Plan
+
+from tunesmith_export.options import ExportOptions
+
 TUNESMITH_API = (1, 0)
+
+COMMAND = CommandSpec(
+    name="export",
+    load="tunesmith_export.command:export",
+    summary="Merge adapters into a model and write it whole.",
+    options=ExportOptions,
+    section="Run",
+    picks=("templates", "backends", "exporters"),
+    requires=("model_name_or_path", "export_dir"),
+)
+
+SAFETENSORS = ExporterSpec(
+    name="safetensors",
+    load="tunesmith_export.exporter:SafetensorsExporter",
+    summary="Sharded safetensors with tokenizer, template, model card and Modelfile.",
+)
+
+
+@hookimpl
+def tunesmith_commands() -> list[CommandSpec]:
+    """One command."""
+    return [COMMAND]
+
+
+@hookimpl
+def tunesmith_exporters() -> list[ExporterSpec]:
+    """One form."""
+    return [SAFETENSORS]
+
+
+@hookimpl
+def tunesmith_check_plan(plan: Plan) -> Iterable[Problem]:
+    """What makes an export impossible, found before anything is loaded."""
+    if plan.command != COMMAND.name:
+        return ()
+    from tunesmith_export.checks import problems
+
+    return list(problems(plan))

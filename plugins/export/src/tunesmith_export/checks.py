@@ -1,0 +1,46 @@
+"""What speaks against an export, found while planning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunesmith import Problem
+from tunesmith.model_folder import find_model, read_json
+from tunesmith.plan import Plan
+
+
+def problems(plan: Plan) -> Iterator[Problem]:
+    """Everything wrong with where the export goes and what it is made of."""
+    setting = plan.settings["export_dir"]
+    if setting.value and (trouble := folder_trouble(Path(setting.value).expanduser())):
+        yield Problem(setting.origin, f"export_dir: {trouble}", "Give a folder that is new or empty.")
+    wish = plan.models.get("policy")
+    if wish is None:
+        return
+    if wish.bits:
+        origin = plan.settings["quantization_bit"].origin
+        yield Problem(origin, "adapters cannot be merged into quantised weights", "Leave out quantization_bit.")
+    folder = find_model(str(wish.path), revision=plan["model_revision"], cache_dir=plan["cache_dir"]).folder
+    if folder is not None and (quantised := read_json(folder, "config.json").get("quantization_config")):
+        method = quantised.get("quant_method", "some")
+        where = plan.settings["model_name_or_path"].origin
+        yield Problem(where, f"{wish.path} holds weights quantised by {method}", "Give the model they were made from.")
+
+
+def folder_trouble(folder: Path) -> str:
+    """Why nothing can be exported into ``folder``, or the empty string."""
+    if folder.is_dir() and any(folder.iterdir()):
+        return f"{folder} already holds something"
+    if folder.exists() and not folder.is_dir():
+        return f"{folder} is a file"
+    place = standing(folder)
+    if not place.is_dir():
+        return f"{place} is a file"
+    return "" if os.access(place, os.W_OK | os.X_OK) else f"no permission to write into {place}"
+
+
+def standing(folder: Path) -> Path:
+    """The nearest thing above ``folder`` that exists."""
+    return next(place for place in folder.absolute().parents if place.exists())

@@ -1,0 +1,55 @@
+"""``tunesmith export``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from tunesmith import launch, planning
+from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
+from tunesmith.contracts import Exporter
+from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+
+
+@click.command(**RUN_COMMAND)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--verify/--no-verify", default=None, help="Compare what the model answers before and after. On by default.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_obj
+def export(plugins: Plugins, arguments: tuple[str, ...], verify: bool | None, quiet: bool) -> None:
+    """Merge adapters and write a whole model: tunesmith export RUN.yaml export_dir=FOLDER [key=value …]"""
+    asked = () if verify is None else (f"export_verify={str(verify).lower()}",)
+    plan = planning.make(read_arguments(plugins, (*arguments, *asked)), plugins, "export")
+    plan.check_ready()
+    report = carry_out(plan, plugins)
+    if not quiet:
+        for line in summary(plan["export_dir"], report):
+            click.echo(line)
+
+
+def carry_out(plan: Plan, plugins: Plugins) -> Mapping[str, Any]:
+    """Export as the plan says; the folder appears when everything is in it."""
+    launch.prepare_environment(plan, plugins)
+    from tunesmith_export.staging import staged
+
+    exporter: Exporter = plugins.exporters.get(plan.the("exporters").wanted).load()(plan)
+    with staged(Path(plan["export_dir"]).expanduser()) as folder:
+        return exporter.export(plan, folder)
+
+
+def summary(folder: str, report: Mapping[str, Any]) -> list[str]:
+    """What was written and what the checks found, in a few lines."""
+    size = sum(report["files"].values()) / 1e9
+    lines = [f"{folder}: {report['parameters']:,} parameters, {report['dtype']}, {size:.2f} GB in {len(report['files'])} files"]
+    for merge in report["adapters"]:
+        line = f"merged {merge['adapter']} ({merge['tuner']})"
+        if report["verified"]:
+            gap, change = merge["gap"], merge["change"]
+            line += f": {gap['equal_tokens']:.0%} of greedy tokens equal, logits off by {gap['typical']:.1g}"
+            line += f" where the adapter changed them by {change['typical']:.1g}"
+        lines.append(line)
+    lines += [f"no {name}: {reason}" for name, reason in report["omitted"].items()]
+    return lines if report["verified"] else [*lines, "not checked"]

@@ -1,0 +1,157 @@
+"""A model in plain weights with everything that belongs beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith import TunesmithError
+from tunesmith.contracts import Backend, Exporter, Renderer
+from tunesmith.data.conversation import Conversation, Text, Turn
+from tunesmith.data.tokens import make_encoder
+from tunesmith.plan import ModelWish, Plan
+from tunesmith.plugins import Plugins
+from tunesmith.runtime.durable_files import write_json, write_text
+from tunesmith.runtime.loading import adapter_folder, load_base, load_tokenizer, model_folder
+from tunesmith.runtime.stopping import stop_ids
+from tunesmith.templates import make_renderer
+
+from tunesmith_export.answers import QUESTIONS, Answers, Difference, answers, difference
+from tunesmith_export.card import model_card
+from tunesmith_export.device import Processor
+from tunesmith_export.merging import Merge, find_adapters, merge_all
+from tunesmith_export.options import ExportOptions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+REPORT = "export_report.json"
+#: How far what is read back may be from what was written, as a share of the spread: the same numbers, so next to nothing.
+READ_BACK = 1e-4
+
+
+@dataclass(frozen=True)
+class Words:
+    """What turns conversations into ids. ``home`` is the folder that it was read from."""
+
+    home: Path
+    tokenizer: PreTrainedTokenizerBase
+    renderer: Renderer
+    prompts: tuple[tuple[int, ...], ...]
+
+
+class SafetensorsExporter(Exporter):
+    """Merges what the plan names and writes sharded safetensors, tokenizer, template, model card and Modelfile."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._options = plan.options(ExportOptions)
+        local = Path(plan.local) if plan.local else None
+        self._plugins = Plugins(without=plan.without, only=plan.only, local=local)
+
+    def export(self, plan: Plan, directory: Path) -> Mapping[str, Any]:
+        """Write the whole model into ``directory``, read it back, and report.
+
+        :raises TunesmithError: an adapter cannot be merged, or a check failed.
+        """
+        wish, backend = plan.models["policy"], self._backend(plan)
+        find_adapters(plan, self._plugins, wish.adapters)
+        words = self._words(plan, wish)
+        model = load_base(plan, self._plugins, wish, backend, training=False)
+        model, merges, now = merge_all(plan, self._plugins, model, words.prompts if self._options.export_verify else ())
+        facts = self._write(plan, directory, model, words)
+        del model
+        written = self._read_back(plan, backend, directory, words, now) if now is not None else None
+        report = {**facts, **_checks(merges, written)}
+        write_text(directory / "README.md", model_card(report))
+        write_json(directory / REPORT, report)
+        return report
+
+    def _backend(self, plan: Plan) -> Backend:
+        if self._options.export_device == "cpu":
+            return Processor(plan)
+        backend: Backend = self._plugins.backends.get(plan.the("backends").wanted).load()(plan)
+        return backend
+
+    # -- what is talked with -------------------------------------------------------------------------------------------
+
+    def _words(self, plan: Plan, wish: ModelWish) -> Words:
+        home = _home(plan, wish)
+        there = replace(plan, models={"policy": replace(wish, path=str(home), adapters=())})
+        renderer = make_renderer(plan, self._plugins, home)
+        encoder = make_encoder(there, renderer)
+        asked = (Conversation((Turn("user", (Text(question),)),)) for question in QUESTIONS)
+        prompts = tuple(tuple(encoder.ids(renderer.render(talk, generation_prompt=True))) for talk in asked)
+        return Words(home, load_tokenizer(there, there.models["policy"]), renderer, prompts)
+
+    # -- writing and reading back --------------------------------------------------------------------------------------
+
+    def _write(self, plan: Plan, directory: Path, model: PreTrainedModel, words: Words) -> dict[str, Any]:
+        _settle_generation(plan, model, words)
+        model.config.use_cache = True
+        model.save_pretrained(directory, max_shard_size=f"{self._options.export_size}GB")
+        words.tokenizer.padding_side = "left"  # to generate, not to train
+        words.tokenizer.chat_template = words.renderer.chat_template()
+        words.tokenizer.save_pretrained(directory)
+        write_text(directory / "chat_template.jinja", words.renderer.chat_template())
+        omitted = _write_modelfile(directory / "Modelfile", words.renderer)
+        weights = sorted(directory.glob("*.safetensors"))
+        return {
+            "format": plan.the("exporters").name,
+            "base": public_name(str(plan.models["policy"].path)),
+            "architecture": type(model).__name__,
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "files": {file.name: file.stat().st_size for file in weights},
+            "template": words.renderer.name,
+            "omitted": omitted,
+        }
+
+    def _read_back(self, plan: Plan, backend: Backend, directory: Path, words: Words, now: Answers) -> Difference:
+        wish = ModelWish("policy", str(directory))
+        model = load_base(plan, self._plugins, wish, backend, training=False)
+        found = difference(now, answers(model, words.prompts))
+        if not found.typical <= READ_BACK:
+            raise TunesmithError(f"Read back, the exported model answers differently: logits are off by {found.typical:.2g}.")
+        return found
+
+
+def _home(plan: Plan, wish: ModelWish) -> Path:
+    """The folder of the tokenizer and template that the model was last trained with."""
+    folders = [adapter_folder(plan, name) for name in wish.adapters]
+    own = [folder for folder in reversed(folders) if (folder / "tokenizer_config.json").is_file()]
+    return own[0] if own else model_folder(plan, str(wish.path))
+
+
+def _write_modelfile(file: Path, renderer: Renderer) -> dict[str, str]:
+    """Write the Modelfile; a template that Ollama's language cannot express is reported instead."""
+    try:
+        lines = renderer.ollama()
+    except TunesmithError as error:
+        return {file.name: f"{error.message} {error.hint}".strip()}
+    write_text(file, f"# ollama create NAME -f Modelfile\nFROM .\n\n{lines}")
+    return {}
+
+
+def _settle_generation(plan: Plan, model: PreTrainedModel, words: Words) -> None:
+    """The model's own way of generating, with the stop tokens of its template and whatever the user gave."""
+    config, tokenizer = model.generation_config, words.tokenizer
+    own = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = [*stop_ids(tokenizer, words.renderer), *(end for end in own if end is not None)]
+    config.eos_token_id = list(dict.fromkeys(ends))
+    config.pad_token_id = tokenizer.pad_token_id
+    given = {key: setting.value for key, setting in plan.settings.items() if setting.given and hasattr(config, key)}
+    config.update(**given)
+    if any(value is not None for value in (config.temperature, config.top_p, config.top_k)) and config.do_sample is not False:
+        config.do_sample = True
+
+
+def _checks(merges: Sequence[Merge], written: Difference | None) -> dict[str, Any]:
+    listed = [{**asdict(merge), "adapter": public_name(merge.adapter)} for merge in merges]
+    return {"verified": written is not None, "adapters": listed, "read_back": asdict(written) if written else None}
+
+
+def public_name(path: str) -> str:
+    """A hub name as it is; of a folder only its last part, so that no path of this machine is published."""
+    return path if not Path(path).is_absolute() and not Path(path).exists() else Path(path).resolve().name
