@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer
-
 from tunesmith import TunesmithError
 from tunesmith.data.conversation import Piece, Rendered
 from tunesmith.data.tokenizer_files import read_tokenizer
@@ -45,7 +44,13 @@ def chat(question: str, answer: str, *more: Piece) -> Rendered:
 def instruct(question: str, answer: str) -> Rendered:
     """A Llama 2 row, in which a word and not a special token stands before the answer."""
     return Rendered(
-        (Piece("<s>[INST] ", True), Piece(question, False), Piece(" [/INST]", True), Piece(f" {answer} ", False, 1.0), Piece("</s>", True, 1.0))
+        (
+            Piece("<s>[INST] ", True),
+            Piece(question, False),
+            Piece(" [/INST]", True),
+            Piece(f" {answer} ", False, 1.0),
+            Piece("</s>", True, 1.0),
+        )
     )
 
 
@@ -72,7 +77,11 @@ def test_ids_are_those_of_the_whole_text(name: str, encoder: Encoder, whole: Tok
 
 def test_weights_cover_exactly_what_is_learned(encoder: Encoder, whole: Tokenizer) -> None:
     tokens = encoder.tokens(ROWS["two exchanges"])
-    learned = [whole.decode([int(id_)], skip_special_tokens=False) for id_, weight in zip(tokens.ids, tokens.weights, strict=True) if weight]
+    learned = [
+        whole.decode([int(id_)], skip_special_tokens=False)
+        for id_, weight in zip(tokens.ids, tokens.weights, strict=True)
+        if weight
+    ]
     assert learned.count("<|im_end|>") == 2
     ends = np.flatnonzero(np.diff(tokens.weights, append=0) < 0)
     assert [whole.id_to_token(int(tokens.ids[end])) for end in ends] == ["<|im_end|>"] * 2
@@ -117,7 +126,9 @@ def test_swallowing_tokens_swallow_only_within_a_run(tmp_path: Path) -> None:
     folder = write_tokenizer(tmp_path)
     file = folder / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.add_special_tokens([AddedToken("<|user|>", rstrip=True, normalized=False), AddedToken("<mask>", lstrip=True, normalized=False)])
+    tokenizer.add_special_tokens(
+        [AddedToken("<|user|>", rstrip=True, normalized=False), AddedToken("<mask>", lstrip=True, normalized=False)]
+    )
     tokenizer.save(str(file))
     encoder = Encoder(read_tokenizer(folder))
     row = Rendered((Piece("<|user|>\n", True), Piece("  hello  ", False), Piece(" <mask>", True), Piece(" quick", False)))

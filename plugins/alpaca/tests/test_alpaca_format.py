@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tunesmith.contracts import BadRow
 from tunesmith.data.conversation import Conversation, Document, Feedback, Media, Preference, Prompt, Text, Thought, Turn
 from tunesmith_alpaca.format import AlpacaFormat
@@ -83,12 +82,32 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "tools that are no JSON": (ROW | {"tools": "[{"}, "conversation", "tools", "no valid JSON"),
     "a tool without a name": (ROW | {"tools": [{"description": "x"}]}, "conversation", "tools", "a tool is"),
     "no rejected answer": ({"instruction": "Add.", "chosen": "4"}, "preference", "rejected", "not there"),
-    "chosen of the wrong type": ({"instruction": "Add.", "chosen": {"value": "4"}, "rejected": "5"}, "preference", "chosen", "an object"),
+    "chosen of the wrong type": (
+        {"instruction": "Add.", "chosen": {"value": "4"}, "rejected": "5"},
+        "preference",
+        "chosen",
+        "an object",
+    ),
     "no verdict": (ROW, "feedback", "good", "not there"),
     "a verdict that is none": (ROW | {"good": "perhaps"}, "feedback", "good", "not true or false"),
-    "more placeholders than images": ({"instruction": "<image><image>", "output": "x", "images": ["a"]}, "conversation", "instruction", "more"),
-    "more images than placeholders": ({"instruction": "Hi", "output": "x", "images": ["a"]}, "conversation", "images", "no <image>"),
-    "an image that is no path": ({"instruction": "<image>", "output": "x", "images": [3]}, "conversation", "images", "not a path"),
+    "more placeholders than images": (
+        {"instruction": "<image><image>", "output": "x", "images": ["a"]},
+        "conversation",
+        "instruction",
+        "more",
+    ),
+    "more images than placeholders": (
+        {"instruction": "Hi", "output": "x", "images": ["a"]},
+        "conversation",
+        "images",
+        "no <image>",
+    ),
+    "an image that is no path": (
+        {"instruction": "<image>", "output": "x", "images": [3]},
+        "conversation",
+        "images",
+        "not a path",
+    ),
     "a document without text": ({"instruction": ""}, "document", "instruction", "no instruction"),
 }
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from tunesmith import FormatSpec
 from tunesmith.contracts import BadRow, Format
 from tunesmith.data.conversation import Call, Conversation, Feedback, Media, Preference, Prompt, Result, Text, Thought, Turn
@@ -65,7 +64,9 @@ def test_a_sharegpt_tool_call_is_a_message_of_json() -> None:
 
 
 def test_a_sharegpt_call_may_be_a_list_after_a_thought() -> None:
-    talk = share(("human", "Hi"), ("function_call", f"<think>\nHm.\n</think>\n\n[{CALL}, {CALL}]"), ("observation", "x"), ("gpt", "y"))
+    talk = share(
+        ("human", "Hi"), ("function_call", f"<think>\nHm.\n</think>\n\n[{CALL}, {CALL}]"), ("observation", "x"), ("gpt", "y")
+    )
     assert talk.turns[1].parts == (Thought("Hm."), Call("weather", {"city": "Paris"}), Call("weather", {"city": "Paris"}))
 
 
@@ -92,7 +93,14 @@ def test_a_message_may_carry_the_weight_of_its_turn() -> None:
 
 
 def test_other_names_of_roles_and_columns() -> None:
-    tags = {"role_tag": "who", "content_tag": "what", "user_tag": "U", "assistant_tag": "A", "observation_tag": "O", "function_tag": "F"}
+    tags = {
+        "role_tag": "who",
+        "content_tag": "what",
+        "user_tag": "U",
+        "assistant_tag": "A",
+        "observation_tag": "O",
+        "function_tag": "F",
+    }
     row = {"talk": [{"who": "U", "what": "Hi"}, {"who": "A", "what": "Hello"}]}
     for kind, name in ((ShareGptFormat, "sharegpt"), (OpenAiFormat, "openai")):
         columns = {**SPECS[name].columns, "messages": "talk"}
@@ -107,13 +115,18 @@ def test_preferences_feedback_and_prompts() -> None:
     both = {"chosen": [api("assistant", "Hello")], "rejected": api("assistant", "No")}
     assert openai(api("user", "Hi"), kind="preference", **both) == wanted
     assert share(("human", "Hi"), ("gpt", "Hello"), kind="feedback", good=False) == Feedback(Conversation((HI, HELLO)), False)
-    assert share(("human", "Hi"), ("gpt", "Hello"), kind="prompt", level=3) == Prompt(Conversation((HI,)), {"response": "Hello", "level": 3})
+    assert share(("human", "Hi"), ("gpt", "Hello"), kind="prompt", level=3) == Prompt(
+        Conversation((HI,)), {"response": "Hello", "level": 3}
+    )
     assert openai(api("user", "Hi"), kind="prompt").conversation == Conversation((HI,))
 
 
 def test_media_take_the_places_of_their_placeholders() -> None:
     row = {"images": ["a.png"]}
-    for talk in (share(("human", "See <image>"), ("gpt", "x"), **row), openai(api("user", "See <image>"), api("assistant", "x"), **row)):
+    for talk in (
+        share(("human", "See <image>"), ("gpt", "x"), **row),
+        openai(api("user", "See <image>"), api("assistant", "x"), **row),
+    ):
         assert talk.turns[0].parts == (Text("See "), Media("image", "a.png"))
 
 
@@ -127,7 +140,11 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "no column": (lambda: make("sharegpt").read({"talk": []}, "conversation"), "conversations", "not there"),
     "not a list": (lambda: make("sharegpt").read({"conversations": "Hi"}, "conversation"), "conversations", "text, not a list"),
     "empty list": (wrong(share), "conversations", "empty"),
-    "a message that is text": (lambda: make("sharegpt").read({"conversations": ["Hi"]}, "conversation"), "conversations[0]", "not an object"),
+    "a message that is text": (
+        lambda: make("sharegpt").read({"conversations": ["Hi"]}, "conversation"),
+        "conversations[0]",
+        "not an object",
+    ),
     "no answer": (wrong(share, U), "conversations", "no answer: the last turn is of the user"),
     "no question": (wrong(share, A), "conversations[0]", "wrong order"),
     "two users": (wrong(share, U, U, A), "conversations[1]", "wrong order"),
@@ -142,7 +159,11 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "a number as text": (wrong(share, U, ("gpt", 4)), "conversations[1]", "a number, not text"),
     "a call that is no JSON": (wrong(share, U, ("function_call", "weather(Paris)")), "conversations[1]", "no valid JSON"),
     "a call without a name": (wrong(share, U, ("function_call", "{}")), "conversations[1]", "a tool call is"),
-    "arguments that are no object": (wrong(share, U, ("function_call", '{"name": "f", "arguments": [1]}')), "conversations[1]", "not an object"),
+    "arguments that are no object": (
+        wrong(share, U, ("function_call", '{"name": "f", "arguments": [1]}')),
+        "conversations[1]",
+        "not an object",
+    ),
     "a bad weight": (
         lambda: make("sharegpt").read({"conversations": [{"from": "human", "value": "x", "weight": "no"}]}, "conversation"),
         "conversations[0]",
@@ -150,7 +171,11 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "no rejected": (wrong(share, U, kind="preference", chosen={"from": "gpt", "value": "x"}), "rejected", "not there"),
     "a user's answer": (wrong(share, U, kind="preference", chosen={"from": "human", "value": "x"}), "chosen", "said by user"),
-    "an answered preference": (wrong(share, U, A, kind="preference", chosen={}, rejected={}), "conversations", "prompt ends with"),
+    "an answered preference": (
+        wrong(share, U, A, kind="preference", chosen={}, rejected={}),
+        "conversations",
+        "prompt ends with",
+    ),
     "no verdict": (wrong(share, U, A, kind="feedback"), "good", "not there"),
     "more images than placeholders": (wrong(share, U, A, images=["a"]), "images", "no <image>"),
     "openai: an unknown role": (wrong(openai, OU, api("asistant", "x")), "messages[1]", "Did you mean 'assistant'?"),
@@ -163,7 +188,11 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
         "messages[1]",
         "no JSON",
     ),
-    "openai: calls without answer": (wrong(openai, OU, api("assistant", "", tool_calls=[ASK]), api("tool", "x")), "messages", "no answer"),
+    "openai: calls without answer": (
+        wrong(openai, OU, api("assistant", "", tool_calls=[ASK]), api("tool", "x")),
+        "messages",
+        "no answer",
+    ),
     "openai: a bad weight": (wrong(openai, OU, api("assistant", "x", weight=-1)), "messages[1]", "weight"),
 }
 

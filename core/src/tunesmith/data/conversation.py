@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 MediaKind: TypeAlias = Literal["image", "video", "audio"]
@@ -175,8 +178,11 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token ids with the loss weight of each: ``len(ids) == len(weights)``; weight 0.0 = seen, not learned."""
+    """Token ids with the loss weight of each: ``len(ids) == len(weights)``; weight 0.0 = seen, not learned.
 
-    ids: tuple[int, ...] | list[int]
-    weights: tuple[float, ...] | list[float]
+    Prepared data holds them as arrays (int32 and float32).
+    """
+
+    ids: tuple[int, ...] | list[int] | NDArray[Any]
+    weights: tuple[float, ...] | list[float] | NDArray[Any]
     media: tuple[Media, ...] = ()

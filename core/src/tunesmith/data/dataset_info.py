@@ -145,7 +145,9 @@ def describe(
         if entry := catalogue.get(name):
             _describe(found, entry, split, tuple(wants), plugins)
         else:
-            found.missing.append(Problem(origin, f"there is no dataset {name!r} in {_title(dataset_dir)}", _suggestion(name, catalogue)))
+            found.missing.append(
+                Problem(origin, f"there is no dataset {name!r} in {_title(dataset_dir)}", _suggestion(name, catalogue))
+            )
     return found
 
 
@@ -167,7 +169,9 @@ def _describe(found: Described, entry: DatasetEntry, split: str, wants: tuple[st
         (found.missing if _source_keys(entry, SOURCE_KEYS) else problems).append(_no_source(entry))
     found.problems += problems
     if source and spec and kind and not problems:
-        dataset = DatasetPlan(entry.name, split, source.name, entry.plain.get("formatting") or spec.name, kind, entry.plain, entry.folder)
+        dataset = DatasetPlan(
+            entry.name, split, source.name, entry.plain.get("formatting") or spec.name, kind, entry.plain, entry.folder
+        )
         found.datasets.append(_with_files(dataset, source, entry, found.missing))
 
 
@@ -225,8 +229,12 @@ def _source(entry: DatasetEntry, sources: Mapping[str, SourceSpec]) -> SourceSpe
 def _no_source(entry: DatasetEntry) -> Problem:
     keys = _source_keys(entry, SOURCE_KEYS)
     if not keys:
-        return entry.problem("it does not say where its rows are", 'Write "file_name": "…", relative to the folder of this file.')
-    return entry.problem(f"no installed plugin reads {' or '.join(keys)}", 'Install one, or download the rows and write "file_name".')
+        return entry.problem(
+            "it does not say where its rows are", 'Write "file_name": "…", relative to the folder of this file.'
+        )
+    return entry.problem(
+        f"no installed plugin reads {' or '.join(keys)}", 'Install one, or download the rows and write "file_name".'
+    )
 
 
 def _format(entry: DatasetEntry, plugins: Plugins, problems: list[Problem], missing: list[Problem]) -> FormatSpec | None:

@@ -53,7 +53,9 @@ class TokenizerFiles:
     fingerprint: str
 
 
-def read_tokenizer(folder: Path, *, add: Sequence[str] = (), add_special: Sequence[str] = (), marks: Iterable[str] = ()) -> TokenizerFiles:
+def read_tokenizer(
+    folder: Path, *, add: Sequence[str] = (), add_special: Sequence[str] = (), marks: Iterable[str] = ()
+) -> TokenizerFiles:
     """Read ``tokenizer.json`` and ``tokenizer_config.json``.
 
     :param add: words to put into the vocabulary, as ``add_tokens`` asks.
@@ -101,7 +103,9 @@ def _load(folder: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exceptions for files that it cannot read
-        raise TunesmithError(f"{file} cannot be read: {error}", "The file is damaged, or newer than the installed tokenizers.") from error
+        raise TunesmithError(
+            f"{file} cannot be read: {error}", "The file is damaged, or newer than the installed tokenizers."
+        ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -131,7 +135,8 @@ def _add_at(tokenizer: Tokenizer, id_: int, plain: Mapping[str, Any], folder: Pa
     found = tokenizer.token_to_id(plain["content"])
     if found != id_:
         raise TunesmithError(
-            f"{folder}: {plain['content']!r} is token {id_} in {CONFIG} and {found} in {FILE}.", "The two files belong to different models."
+            f"{folder}: {plain['content']!r} is token {id_} in {CONFIG} and {found} in {FILE}.",
+            "The two files belong to different models.",
         )
 
 

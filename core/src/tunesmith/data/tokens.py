@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tunesmith.contracts import Renderer
@@ -124,7 +125,9 @@ class Encoder:
         """
         if not self.files.eos:
             folder = self.files.folder
-            raise TunesmithError(f"{folder} names no end-of-sequence token.", f"Write eos_token into {folder}/tokenizer_config.json.")
+            raise TunesmithError(
+                f"{folder} names no end-of-sequence token.", f"Write eos_token into {folder}/tokenizer_config.json."
+            )
         lead = "".join(str(self.files.plain.id_to_token(id_)) for id_ in self.files.lead)
         return Rendered((Piece(lead, True), Piece(text, False, 1.0), Piece(self.files.eos, True, 1.0)))
 
@@ -242,7 +245,10 @@ def _matcher(files: TokenizerFiles) -> Callable[[str], list[str | Special]]:
         for text, (id_, token) in files.special.items()
     }
     whole = {text for text, (_, token) in files.special.items() if token.single_word}
-    ways = [rf"(?<!\w){re.escape(text)}(?!\w)" if text in whole else re.escape(text) for text in sorted(tokens, key=len, reverse=True)]
+    ways = [
+        rf"(?<!\w){re.escape(text)}(?!\w)" if text in whole else re.escape(text)
+        for text in sorted(tokens, key=len, reverse=True)
+    ]
     pattern = re.compile(f"({'|'.join(ways)})" if ways else r"($.)")
 
     def find(text: str) -> list[str | Special]:
@@ -277,22 +283,31 @@ def _assemble(batch: Batch) -> list[Encoded]:
 _SAMPLE = Conversation((Turn("user", (Text("a"),)), Turn("assistant", (Text("b"),)), Turn("user", (Text("c"),))))
 
 
+def tokenizer_folder(plan: Plan) -> Path:
+    """The folder of the policy's tokenizer.
+
+    :raises TunesmithError: the model is not on this machine.
+    """
+    wish = plan.models["policy"]
+    place = find_model(
+        str(wish.path), revision=_setting(plan, "model_revision") or "main", cache_dir=_setting(plan, "cache_dir")
+    )
+    if place.folder is None:
+        raise TunesmithError(f"{wish.path}: {place.reason}.", place.hint)
+    return place.folder
+
+
 def make_encoder(plan: Plan, renderer: Renderer | None) -> Encoder:
     """The encoder of a run: the policy's tokenizer with the tokens that the run adds.
 
     :param renderer: the run's renderer; what it marks turns with cannot be written by anybody else.
     :raises TunesmithError: the model is not here, or has no fast tokenizer.
     """
-    wish = plan.models["policy"]
-    place = find_model(str(wish.path), revision=_setting(plan, "model_revision") or "main", cache_dir=_setting(plan, "cache_dir"))
-    if place.folder is None:
-        raise TunesmithError(f"{wish.path}: {place.reason}.", place.hint)
+    folder = tokenizer_folder(plan)
     add, special = _setting(plan, "add_tokens") or (), _setting(plan, "add_special_tokens") or ()
-    files = read_tokenizer(place.folder, add=add, add_special=special)
-    if renderer is None:
-        return Encoder(files)
-    marks = {word for word in files.words if not word.isspace()} & _marks(renderer, files.words)
-    return Encoder(read_tokenizer(place.folder, add=add, add_special=special, marks=marks) if marks else files)
+    files = read_tokenizer(folder, add=add, add_special=special)
+    marks = _marks(renderer, files.words) if renderer else set()
+    return Encoder(read_tokenizer(folder, add=add, add_special=special, marks=marks) if marks else files)
 
 
 def _setting(plan: Plan, key: str) -> Any:
@@ -302,4 +317,4 @@ def _setting(plan: Plan, key: str) -> Any:
 def _marks(renderer: Renderer, words: frozenset[str]) -> set[str]:
     """The added words that the template itself writes around the turns of a plain conversation."""
     control = "\0".join(piece.text for piece in renderer.render(_SAMPLE, generation_prompt=True).pieces if piece.control)
-    return {word for word in words if word in control}
+    return {word for word in words if word in control and not word.isspace()}

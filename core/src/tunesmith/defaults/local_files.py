@@ -31,7 +31,9 @@ def list_files(entry: Mapping[str, Any], folder: str) -> tuple[Path, ...]:
     files = tuple(file for name in (names if isinstance(names, list) else [names]) for file in _expand(str(name), Path(folder)))
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
-        raise TunesmithError(f"{entry['file_name']} holds files of several types: {', '.join(kinds)}.", "Keep one type to a dataset.")
+        raise TunesmithError(
+            f"{entry['file_name']} holds files of several types: {', '.join(kinds)}.", "Keep one type to a dataset."
+        )
     return files
 
 
@@ -99,7 +101,9 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 def _is_row(row: object, place: str) -> Mapping[str, Any]:
     if not isinstance(row, dict):
-        raise TunesmithError(f"{place}: this row is {type(row).__name__}, not a JSON object.", 'A row looks like {"column": "text"}.')
+        raise TunesmithError(
+            f"{place}: this row is {type(row).__name__}, not a JSON object.", 'A row looks like {"column": "text"}.'
+        )
     return row
 
 
@@ -187,7 +191,9 @@ def _arrow_rows(file: Path, batches: Iterator[Any]) -> Iterator[Row]:
                 number += 1
                 yield f"{file}: row {number}", row
     except (arrow.ArrowInvalid, OSError) as error:
-        raise TunesmithError(f"{file} cannot be read after row {number}: {error}", "The file is damaged or of another type.") from error
+        raise TunesmithError(
+            f"{file} cannot be read after row {number}: {error}", "The file is damaged or of another type."
+        ) from error
 
 
 READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {

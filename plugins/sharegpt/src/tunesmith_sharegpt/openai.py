@@ -10,6 +10,7 @@ from tunesmith.contracts import BadRow
 from tunesmith.data.columns import MediaSupply, calls, split_thought
 from tunesmith.data.conversation import Part, Text, Thought, Turn
 from tunesmith.data.openai_messages import BadMessage, turn_from_openai
+
 from tunesmith_sharegpt.turns import MessagesFormat
 
 #: Our tag → the role that the API has for it.

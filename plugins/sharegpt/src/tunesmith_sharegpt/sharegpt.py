@@ -10,6 +10,7 @@ from tunesmith.contracts import BadRow
 from tunesmith.data.columns import MediaSupply, answer, calls, kind_of
 from tunesmith.data.conversation import Result, Text, Turn
 from tunesmith.errors import nearest
+
 from tunesmith_sharegpt.turns import MessagesFormat
 
 Read = Callable[[str, str, MediaSupply], Turn]

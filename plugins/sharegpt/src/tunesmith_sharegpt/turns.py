@@ -127,7 +127,9 @@ def ends_with(turns: Sequence[Turn], roles: tuple[str, ...], column: str) -> Non
     """
     last = turns[-1].role
     if last not in roles:
-        reason = "there is no answer: the last turn is of the " if "assistant" in roles else "the prompt ends with a turn of the "
+        reason = (
+            "there is no answer: the last turn is of the " if "assistant" in roles else "the prompt ends with a turn of the "
+        )
         raise BadRow(reason + last, column)
 
 

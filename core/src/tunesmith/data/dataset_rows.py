@@ -1,0 +1,127 @@
+"""One dataset: rows → a folder of encoded rows with its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from tunesmith.contracts import Format
+from tunesmith.data.dataset_info import names_of
+from tunesmith.data.learning import SEQUENCES
+from tunesmith.data.preparation import Job, Preparation, make_tools
+from tunesmith.data.report import SourceReport, Tally
+from tunesmith.data.store import RowsWriter
+from tunesmith.data.work import Block, Wishes, Worker
+from tunesmith.data.workers import blocks_of, work_through
+from tunesmith.errors import TunesmithError, nearest
+from tunesmith.plan import DatasetPlan, Plan
+from tunesmith.plugins import Plugins
+
+WITH_FACTS = ("feedback", "prompt")
+#: Bad rows beyond those allowed after which the rest is not even read.
+PATIENCE = 100
+
+
+def write_rows(preparation: Preparation, job: Job, folder: Path) -> None:
+    """Prepare all rows of a dataset into ``folder``.
+
+    :raises TunesmithError: a file is malformed, a column is nowhere, or there are far too many bad rows.
+    """
+    name, kind = job.dataset.name, job.dataset.kind
+    writer = RowsWriter(folder, SEQUENCES[kind], facts=kind in WITH_FACTS)
+    tally = Tally()
+    for block in _blocks(preparation, job):
+        if not tally.rows_in:
+            _check_columns(job, _required(preparation, job), block.tally.columns)
+        tally.add(block.tally)
+        writer.append(block.sequences, block.facts)
+        if preparation.progress:
+            preparation.progress(name, tally.rows_in)
+        if not preparation.lenient and tally.bad_count > preparation.options.max_bad_rows + PATIENCE:
+            raise too_many_bad_rows(tally.report(name, "", ()), preparation.options.max_bad_rows)
+    if tally.rows_in:
+        _check_columns(job, _declared(job), tally.columns)
+    writer.close(kind=kind, key=dict(job.key), report=tally.report("", "", ()).to_json())
+
+
+def _blocks(preparation: Preparation, job: Job) -> Iterator[Block]:
+    options = preparation.options
+    blocks = blocks_of(islice(job.source.rows(), job.take), options.preprocessing_batch_size)
+    workers = options.preprocessing_num_workers or 1
+    if workers == 1:
+        format = make_format(job.dataset, preparation.plugins)
+        worker = Worker(format, preparation.renderer, preparation.encoder, job.wishes)
+        return work_through(_itself, (worker,), blocks, 1)
+    plan = preparation.plan
+    return work_through(make_worker, (plan.to_json(secrets=True), job.dataset, job.wishes), blocks, workers)
+
+
+def _itself(worker: Worker) -> Worker:
+    return worker
+
+
+def make_worker(plan_text: str, dataset: DatasetPlan, wishes: Wishes) -> Worker:
+    """The worker of a process of its own, made from the plan as text."""
+    plan = Plan.from_json(plan_text)
+    plugins = Plugins(without=plan.without, only=plan.only, local=Path(plan.local) if plan.local else None)
+    encoder, renderer = make_tools(plan, plugins)
+    return Worker(make_format(dataset, plugins), renderer, encoder, wishes)
+
+
+def make_format(dataset: DatasetPlan, plugins: Plugins) -> Format:
+    """The format object of a dataset, with the names of its columns and tags filled in."""
+    offer = plugins.formats.get(dataset.format)
+    format: Format = offer.load()(*names_of(dataset, offer.spec))
+    return format
+
+
+# ---- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _required(preparation: Preparation, job: Job) -> dict[str, str]:
+    """The columns that every row must have: what they are called → what they are for."""
+    spec = preparation.plugins.formats.get(job.dataset.format).spec
+    names, _ = names_of(job.dataset, spec)
+    return {str(names[column]): column for column in spec.required.get(job.dataset.kind, ()) if names.get(column)}
+
+
+def _declared(job: Job) -> dict[str, str]:
+    columns = job.dataset.entry.get("columns", {})
+    return {name: column for column, name in columns.items() if name}
+
+
+def _check_columns(job: Job, needed: dict[str, str], seen: set[str]) -> None:
+    """A column that no row has at all is a mistake in the entry, not in the rows."""
+    for name, column in needed.items():
+        if name not in seen:
+            where = job.dataset.files[0] if job.dataset.files else job.dataset.name
+            hint = nearest(name, seen) or f"Its columns are {', '.join(sorted(seen))}."
+            raise TunesmithError(f"{job.dataset.name}: no row of {where} has the column {name!r} ({column}).", hint)
+
+
+def check_source(report: SourceReport, cutoff_len: int, max_bad_rows: int) -> None:
+    """Make sure that a dataset can be learned from.
+
+    :raises TunesmithError: it has no rows, too many bad ones, or none is left.
+    """
+    if report.bad_row_count > max_bad_rows:
+        raise too_many_bad_rows(report, max_bad_rows)
+    if not report.rows_in:
+        raise TunesmithError(f"{report.name} has no rows.", "Its files are empty.")
+    if not report.kept and report.shortest_prompt:
+        raise TunesmithError(
+            f"cutoff_len: {cutoff_len} is below the shortest prompt of {report.name}, which has {report.shortest_prompt} tokens.",
+            f"Write a cutoff_len above {report.shortest_prompt}.",
+        )
+    if not report.kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.dropped.items())
+        raise TunesmithError(f"Nothing of {report.name} is left to learn from: of {report.rows_in} rows, {reasons}.")
+
+
+def too_many_bad_rows(report: SourceReport, allowed: int) -> TunesmithError:
+    """The error for bad rows beyond ``max_bad_rows``."""
+    count = report.bad_row_count
+    more = f" (and {count - 1:,} more bad rows)" if count > 1 else ""
+    hint = f"Mend the data (tunesmith data report lists the rows), or skip bad rows: max_bad_rows: {max(count, allowed + 1)}"
+    return TunesmithError(f"{report.name}: bad row: {report.bad_rows[0]}{more}.", hint)

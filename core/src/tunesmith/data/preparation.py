@@ -1,0 +1,119 @@
+"""What preparing a run's data works with: its settings, tools, places, and one job to each dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tunesmith.contracts import Renderer, Source
+from tunesmith.data.cache import Key, Places, rows_key
+from tunesmith.data.learning import Learning
+from tunesmith.data.tokens import Encoder, make_encoder, tokenizer_folder
+from tunesmith.data.work import Wishes
+from tunesmith.host_options import DataOptions
+from tunesmith.plan import DatasetPlan, Plan
+from tunesmith.plugins import Plugins
+
+#: Called with the name of a dataset and the rows read so far.
+Progress: TypeAlias = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One dataset of the run, ready to be prepared. ``take``: read so many rows from its beginning, all when ``None``."""
+
+    dataset: DatasetPlan
+    source: Source
+    wishes: Wishes
+    key: Key
+    take: int | None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What the steps of preparing share. ``lenient``: bad rows are reported, and stop nothing."""
+
+    plan: Plan
+    plugins: Plugins
+    options: DataOptions
+    renderer: Renderer | None
+    encoder: Encoder
+    places: Places
+    progress: Progress | None = None
+    lenient: bool = False
+
+    @property
+    def packing(self) -> bool:
+        """Whether rows are packed."""
+        return bool(self.options.packing or self.options.neat_packing)
+
+    @property
+    def seed(self) -> int:
+        """The seed of every choice made here."""
+        return int(self.plan["seed"])
+
+    @property
+    def anew(self) -> bool:
+        """Prepare although it was done before: asked for, and only by the first process of a machine."""
+        return self.options.overwrite_cache and os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def make_tools(plan: Plan, plugins: Plugins) -> tuple[Encoder, Renderer | None]:
+    """The run's encoder and its renderer, which documents do not need.
+
+    :raises TunesmithError: the model is not here, has no fast tokenizer, or no template fits.
+    """
+    if plan.datasets and all(dataset.kind == "document" for dataset in plan.datasets):
+        return make_encoder(plan, None), None
+    from tunesmith.templates import make_renderer
+
+    renderer = make_renderer(plan, plugins, tokenizer_folder(plan))
+    return make_encoder(plan, renderer), renderer
+
+
+def make_job(preparation: Preparation, dataset: DatasetPlan) -> Job:
+    """What is to be done for one dataset, with the key of its rows."""
+    options, plugins, renderer = preparation.options, preparation.plugins, preparation.renderer
+    source: Source = plugins.sources.get(dataset.source).load()(dataset, preparation.plan)
+    wishes = wishes_for(dataset, options)
+    take = None if dataset.entry.get("num_samples") else options.max_samples
+    read = {
+        "template": renderer.fingerprint if renderer and dataset.kind != "document" else "",
+        "tokenizer": preparation.encoder.fingerprint,
+        "max_samples": take,
+    }
+    key = rows_key(dataset, source.files(), plugins.formats.get(dataset.format), wishes, read)
+    return Job(dataset, source, wishes, key, take)
+
+
+def wishes_for(dataset: DatasetPlan, options: DataOptions) -> Wishes:
+    """How the rows of a dataset are prepared."""
+    learning = Learning(options.mask_history, options.train_on_prompt)
+    words = {str(word): str(text) for word, text in dataset.entry.get("placeholders", {}).items()}
+    return Wishes(dataset.kind, options.cutoff_len, options.overflow, learning, words)
+
+
+def run_key(preparation: Preparation, jobs: Sequence[Job]) -> Key:
+    """Everything that the views of a run depend on."""
+    options = preparation.options
+    datasets: list[Mapping[str, object]] = [
+        {
+            "name": job.dataset.name,
+            "split": job.dataset.split,
+            "num_samples": job.dataset.entry.get("num_samples"),
+            "rows": job.key,
+        }
+        for job in jobs
+    ]
+    return {
+        "datasets": datasets,
+        "mix_strategy": options.mix_strategy,
+        "interleave_probs": list(options.interleave_probs),
+        "max_samples": options.max_samples,
+        "val_size": options.val_size,
+        "eval_on_each_dataset": options.eval_on_each_dataset,
+        "packing": preparation.packing,
+        "seed": preparation.seed,
+    }

@@ -1,0 +1,61 @@
+"""One process or several that prepare blocks of rows, with the results in the order of the rows.
+
+Processes are spawned, not forked: a fork of a process with threads (those of the tokenizer among them) may hang.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from typing import TypeVar
+
+from tunesmith.data.work import Block, Row
+
+T = TypeVar("T")
+Work = Callable[[Sequence[Row]], Block]
+#: Blocks that are under way for each worker: enough to keep it busy, few enough to keep memory small.
+AHEAD = 2
+
+_work: Work | None = None
+
+
+def blocks_of(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Consecutive lists of at most ``size``."""
+    iterator = iter(rows)
+    while block := list(islice(iterator, size)):
+        yield block
+
+
+def work_through(
+    make: Callable[..., Work], arguments: tuple[object, ...], blocks: Iterable[Sequence[Row]], workers: int
+) -> Iterator[Block]:
+    """Call ``make(*arguments)`` once in each process, and what it returns on every block; results come in order.
+
+    :param make: a function of a module, since it is sent to other processes by its name.
+    """
+    if workers <= 1:
+        yield from map(make(*arguments), blocks)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (make, arguments)) as pool:
+        pending: deque[Future[Block]] = deque()
+        for block in blocks:
+            pending.append(pool.submit(_run, block))
+            if len(pending) >= workers * AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _start(make: Callable[..., Work], arguments: tuple[object, ...]) -> None:
+    global _work
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _work = make(*arguments)
+
+
+def _run(block: Sequence[Row]) -> Block:
+    assert _work is not None
+    return _work(block)
