@@ -64,14 +64,33 @@ class AutoRenderer(Renderer):
 
     def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
         """Render every turn; see :meth:`tunesmith.contracts.Renderer.render`."""
+        turns, messages, marked = self._written(conversation, generation_prompt)
+        text, marks = without_marks(marked)
+        if marks:
+            spans = list(self._by_marks(turns, marks))
+        else:
+            spans = list(self._by_prefix(turns, messages, conversation.tools, text, needed=not generation_prompt))
+        return Rendered(tuple(self._pieces(text, spans, turns)))
+
+    def text_of(self, conversation: Conversation, *, generating: bool = False) -> str:
+        """The text alone, where nothing is to be learned from it.
+
+        :raises TunesmithError: the template refuses the conversation, or leaves a part of it out.
+        """
+        return without_marks(self._written(conversation, generating)[2])[0]
+
+    def _written(self, conversation: Conversation, generating: bool) -> tuple[list[Turn], list[dict[str, Any]], str]:
         turns = self._turns(conversation)
         error: Refused | None = None
         for shape in (dict, str):
             messages = [message_of(turn, number, shape) for number, turn in enumerate(turns, start=1)]
             try:
-                return self._rendered(turns, messages, conversation.tools, generation_prompt)
+                marked = self._run(messages, conversation.tools, generating)
             except Refused as refused:
                 error = error or refused
+                continue
+            self._check_whole(turns, conversation.tools, marked)
+            return turns, messages, marked
         place = self._place_of_refusal(turns, conversation.tools)
         raise TunesmithError(f"{place} the tokenizer's own template refuses: {error}") from error
 
@@ -83,17 +102,6 @@ class AutoRenderer(Renderer):
         if system and turns[0].role != "system":
             turns.insert(0, Turn("system", (Text(system),)))
         return turns
-
-    def _rendered(
-        self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], generating: bool
-    ) -> Rendered:
-        marked = self._run(messages, tools, generating)
-        text, marks = without_marks(marked)
-        self._check_whole(turns, tools, text)
-        spans: list[_Span] = []
-        if not generating:
-            spans = list(self._by_marks(turns, marks)) if marks else list(self._by_prefix(turns, messages, tools, text))
-        return Rendered(tuple(self._pieces(text, spans, turns)))
 
     def _run(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any], generating: bool) -> str:
         known: dict[str, Any] = {"bos_token": self.facts.bos or "", "eos_token": self.facts.eos or ""}
@@ -140,23 +148,29 @@ class AutoRenderer(Renderer):
             yield _Span(start, end, weight)
 
     def _by_prefix(
-        self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], text: str
+        self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], text: str, *, needed: bool
     ) -> Iterator[_Span]:
+        """The stretch of each reply. Of a prompt nothing is learned, so that there (``needed`` is false) a reply whose place
+        cannot be told is only seen."""
         for at, turn in enumerate(turns):
             if turn.role != "assistant" or turn.loss_weight == 0:
                 continue
-            place = f"Turn {at + 1} (assistant)"
             try:
-                prompt = self._run(messages[:at], tools, True)
-                so_far = self._run(messages[: at + 1], tools, False)
-                before = self._run(messages[:at], tools, False) if at else ""
+                start, end = self._place(messages, at, tools, text)
             except Refused as error:
-                raise TunesmithError(f"{place}: where it begins cannot be told: {error}", _INSTEAD) from error
-            start = len(prompt) if so_far.startswith(prompt) else common_atoms(so_far, prompt)
-            if not text.startswith(so_far) or start < common_atoms(before, prompt):
-                why = "is written otherwise once other turns follow it, so that it cannot be learned in its place"
-                raise TunesmithError(f"{place} {why}.", _INSTEAD)
-            yield _Span(start, len(so_far), turn.loss_weight)
+                if needed:
+                    raise TunesmithError(f"Turn {at + 1} (assistant) {error}.", _INSTEAD) from error
+                continue
+            yield _Span(start, end, turn.loss_weight)
+
+    def _place(self, messages: list[dict[str, Any]], at: int, tools: Sequence[Any], text: str) -> tuple[int, int]:
+        prompt = self._run(messages[:at], tools, True)
+        so_far = self._run(messages[: at + 1], tools, False)
+        before = self._run(messages[:at], tools, False) if at else ""
+        start = len(prompt) if so_far.startswith(prompt) else common_atoms(so_far, prompt)
+        if not text.startswith(so_far) or start < common_atoms(before, prompt):
+            raise Refused("is written otherwise once other turns follow it, so that it cannot be learned in its place")
+        return start, len(so_far)
 
     def _pieces(self, text: str, spans: Sequence[_Span], turns: Sequence[Turn]) -> Iterator[Piece]:
         content = list(self._forgeries(text, turns))

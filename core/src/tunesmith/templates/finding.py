@@ -128,7 +128,8 @@ def declared(
     from tunesmith.templates.parse import read_template
     from tunesmith.templates.render import DeclaredRenderer, Options
 
-    template = read_template(spec)
+    known = None if plugins is None else plugins.templates
+    template = read_template(spec, find=lambda name: known.get(name).spec if known and name in known else None)
     if isinstance(template.tools, str) and plugins is not None:
         template = replace(template, tools=_syntax(template.tools, plugins))
     picked = _syntax(tool_format, plugins) if tool_format and plugins is not None else None

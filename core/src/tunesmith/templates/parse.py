@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tunesmith.errors import ConfigError, Problem, TunesmithError, nearest
 from tunesmith.specs import TemplateSpec
@@ -34,14 +34,19 @@ _TOOL_KEYS = (*TOOL_SLOT_KEYS, "alone", "extends")
 _CALL_NAMES = ("call", "tool", "result")
 
 
-def read_template(wanted: TemplateSpec | str | Path, table: str = "") -> Template:
+#: Finds the spec of a template that other packages offer, for ``extends``.
+Finder: TypeAlias = Callable[[str], TemplateSpec | None]
+
+
+def read_template(wanted: TemplateSpec | str | Path, table: str = "", find: Finder | None = None) -> Template:
     """The template of a spec, or of ``table`` in a file (its only one when ``table`` is empty).
 
+    :param find: looks up what a table extends when neither its file nor its folder has it.
     :raises ConfigError: lists everything wrong with the table, each with file and line.
     """
     if isinstance(wanted, TemplateSpec):
-        return _read(Path(wanted.file), wanted.table)
-    return _read(Path(wanted), table)
+        return _read(Path(wanted.file), wanted.table, find)
+    return _read(Path(wanted), table, find)
 
 
 def read_tool_table(path: Path, name: str) -> ToolTable:
@@ -56,14 +61,14 @@ def read_tool_table(path: Path, name: str) -> ToolTable:
     return tools
 
 
-def _read(path: Path, table: str) -> Template:
+def _read(path: Path, table: str, find: Finder | None) -> Template:
     file = read_toml(path)
     name = table or _only_table(file)
     if not isinstance(file.tables.get(name), Mapping):
         known = [key for key in file.tables if key != "syntax"]
         hint = nearest(name, known) or f"It has: {', '.join(known)}."
         raise ConfigError([Problem(str(path), f"there is no table [{name}]", hint)])
-    reading = _Reading(file, name)
+    reading = _Reading(file, name, find)
     found = reading.template(reading.merged(name, ()))
     reading.finish()
     return found
@@ -89,7 +94,8 @@ class _Source:
 class _Reading:
     """One table being read, with the problems found so far."""
 
-    def __init__(self, file: TomlFile, name: str) -> None:
+    def __init__(self, file: TomlFile, name: str, find: Finder | None = None) -> None:
+        self.find = find
         self.file = file
         self.name = name
         self.problems: list[Problem] = []
@@ -102,6 +108,10 @@ class _Reading:
     def bad(self, key: str, what: str, instead: str = "") -> None:
         source = self._sources.get(key.partition(".")[0], _Source(self.file, self.name))
         self.problems.append(Problem(source.file.where(source.table, key), f"[{source.table}] {what}", instead))
+
+    def _written(self, key: str) -> TomlFile:
+        """The file that a key was written in, which for what is inherited may be another package's."""
+        return self._sources[key].file if key in self._sources else self.file
 
     # -- inheritance -------------------------------------------------------------------------------------------------
 
@@ -123,6 +133,8 @@ class _Reading:
         if name in source.file.tables:
             return self.merged(name, below, source.file)
         path = file_with(source.file.path.parent, name)
+        if path is None and self.find is not None and (spec := self.find(name)) is not None:
+            return self.merged(spec.table, below, read_toml(Path(spec.file)))
         if path is None:
             known = [key for file in sorted(source.file.path.parent.glob("*.toml")) for key, _ in headers(file)]
             raise ConfigError([self._extends(source, f"extends {name!r}, which there is not", nearest(name, known))])
@@ -146,7 +158,7 @@ class _Reading:
         own = {key: value for key, value in table.items() if key != "extends"}
         if parent is None:
             return own
-        found = named_tool_table(self.file, str(parent))
+        found = named_tool_table(self._written("tools"), str(parent))
         if found is None:
             self.bad("tools.extends", f"extends the tool syntax {parent!r}, which there is not")
             return own
@@ -185,7 +197,7 @@ class _Reading:
 
     def _tools_of(self, value: Any) -> ToolTable | str | None:
         if isinstance(value, str):
-            found = named_tool_table(self.file, value)
+            found = named_tool_table(self._written("tools"), value)
             return value if found is None else self.tools(self.merged_tools(found), "", value)
         if isinstance(value, Mapping):
             return self.tools(self.merged_tools(value), "tools.")

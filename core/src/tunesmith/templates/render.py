@@ -234,11 +234,10 @@ class _Rendering:
         for holds, rule in self.writers.refuse:
             if holds(scope):
                 raise TunesmithError(f"{beat.place}: the template {self.writers.template.name!r} {rule.because}.", rule.instead)
-        weight = 0.0 if self.generating else beat.weight
         if beat.role == "assistant":
-            self._answer(scope, weight)
+            self._answer(scope, beat.weight)
         else:
-            self._write({"system": "later_system"}.get(beat.role, beat.role), scope, weight)
+            self._write({"system": "later_system"}.get(beat.role, beat.role), scope, beat.weight)
 
     def _answer(self, scope: dict[str, Any], weight: float) -> None:
         self._write("prompt", scope)
