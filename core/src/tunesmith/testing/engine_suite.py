@@ -51,28 +51,32 @@ class EngineSuite:
     # -- what is under test --------------------------------------------------------------------------------------------
 
     @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """A tiny model."""
-        return make_tiny(self.family, tmp_path_factory.mktemp("engine") / "model")
+        return make_tiny(cls.family, tmp_path_factory.mktemp("engine") / "model")
 
-    def plan(self, folder: Path) -> Plan:
+    @classmethod
+    def plan(cls, folder: Path) -> Plan:
         """The plan of a chat with the model in ``folder``."""
-        config = {"model_name_or_path": str(folder), "infer_backend": self.spec.name, **self.keys}
+        config = {"model_name_or_path": str(folder), "infer_backend": cls.spec.name, **cls.keys}
         made = api.plan(config, command="chat")
         made.check_ready()
         return made
 
-    def start(self, folder: Path) -> Engine:
+    @classmethod
+    def start(cls, folder: Path) -> Engine:
         """An engine that is ready to answer."""
-        plan = self.plan(folder)
-        engine: Engine = load(self.spec)(plan)
+        plan = cls.plan(folder)
+        engine: Engine = load(cls.spec)(plan)
         engine.start(plan)
         return engine
 
     @pytest.fixture(scope="class")
-    def engine(self, folder: Path) -> Iterator[Engine]:
+    @classmethod
+    def engine(cls, folder: Path) -> Iterator[Engine]:
         """One for all tests that leave it as it was."""
-        engine = self.start(folder)
+        engine = cls.start(folder)
         yield engine
         engine.stop()
 

@@ -6,8 +6,17 @@ from tunesmith import CommandSpec, hookimpl
 
 TUNESMITH_API = (1, 0)
 
+CHAT = CommandSpec(
+    name="chat",
+    load="tunesmith_chat.command:chat",
+    summary="Talk to a model in the terminal, or from a script.",
+    section="Run",
+    picks=("templates", "backends", "quantizers", "engines"),
+    requires=("model_name_or_path",),
+)
+
 
 @hookimpl
 def tunesmith_commands() -> list[CommandSpec]:
-    """Talking to a model in the terminal, or from a script."""
-    return [CommandSpec("chat", "tunesmith_chat.command:chat", "Talk to a model in the terminal.", section="Run")]
+    """The command ``chat``."""
+    return [CHAT]
