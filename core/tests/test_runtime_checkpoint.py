@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 
 import pytest
-
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime import checkpoint as checkpoints
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from tunesmith.data.conversation import Tokens
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.collate import Collator, learned, positions

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from tunesmith.runtime.checkpoint import checkpoints_in, find_checkpoint, trouble_with
 from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
 

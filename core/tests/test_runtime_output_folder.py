@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tunesmith.errors import Problem
 from tunesmith.output_folder import check_output_folder, remove_run, run_entries
 

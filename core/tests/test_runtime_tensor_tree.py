@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from tunesmith.runtime.tensor_tree import load_tree, save_tree
 
 

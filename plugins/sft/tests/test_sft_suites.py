@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from tunesmith.testing.trainer_suite import TrainerSuite
 from tunesmith_sft.plugin import STAGES
 
@@ -18,4 +20,4 @@ class TestPt(TrainerSuite):
 
     spec = STAGES[1]
     plugin = "tunesmith_sft.plugin"
-    keys = {"template": None}
+    keys: ClassVar[dict[str, Any]] = {"template": None}

@@ -40,7 +40,7 @@ def finish(session: Session, outcome: Outcome) -> None:
     with disk_troubles(f"Writing the results into {folder}", _what_is_safe(session)):
         if session.args.do_train:
             _write_model(session)
-            write_json(folder / "data_report.json", session.prepared.report.to_plain())
+            write_text(folder / "data_report.json", session.prepared.report.to_json())
             write_text(folder / "README.md", model_card(session, outcome))
         write_text(folder / "plan.json", session.plan.to_json())
         _write_results(session, outcome.metrics)

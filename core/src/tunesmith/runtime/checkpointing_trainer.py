@@ -25,7 +25,7 @@ from tunesmith.runtime.durable_files import disk_troubles, write_json
 from tunesmith.runtime.interruption import Interruption
 from tunesmith.runtime.optimizing import build_optimizer
 from tunesmith.runtime.progress import ProgressLog
-from tunesmith.runtime.sampling import EpochSampler
+from tunesmith.runtime.sampling import EpochSampler, row_lengths
 from tunesmith.runtime.session import Session, reload_policy
 from tunesmith.runtime.tensor_tree import is_saved, load_tree, save_tree
 from tunesmith.runtime.versions import versions
@@ -76,8 +76,11 @@ class SessionTrainer(Trainer):
         return super().create_optimizer(model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        sampler = super()._get_train_sampler(train_dataset)
-        return EpochSampler.around(sampler, self.args) if sampler is not None else None
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        lengths = row_lengths(dataset)
+        if lengths is not None and self.args.train_sampling_strategy == "group_by_length":
+            return EpochSampler.by_length(lengths, self.args)
+        return super()._get_train_sampler(train_dataset)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # resumed from the very last step: nothing is left to do

@@ -9,17 +9,35 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from tunesmith.data.conversation import Tokens
+from tunesmith.data.store import TokenStore
 
 IGNORED = -100
 #: Sizes that matrix units like.
 MULTIPLE = 8
 
 
+class Rows(Dataset[Mapping[str, Any]]):
+    """A token store as torch's loaders read it: each example with ``starts``, the indices at which its documents begin."""
+
+    def __init__(self, store: TokenStore) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        row = self.store[index]
+        if not self.store.packed:
+            return row
+        return {**row, "starts": np.cumsum([0, *self.store.boundaries(index)[:-1]])}
+
+
 @dataclass(frozen=True)
 class Collator:
-    """Makes batches of rows that hold one sequence each.
+    """Makes batches of :class:`Rows` that hold one sequence each.
 
     Unpacked batches: ``input_ids``, ``attention_mask`` and ``labels``, each (rows, length). Packed ones hold ``position_ids``
     that start again at 0 with every document, ``use_cache=False`` and no mask: transformers derives from exactly this that no

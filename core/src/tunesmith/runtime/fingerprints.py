@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.contracts import Renderer
+from tunesmith.data.arrays import read_manifest
+from tunesmith.data.flow import Prepared
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
@@ -32,6 +34,21 @@ def fingerprints(plan: Plan, plugins: Plugins, model: Path, data: str, renderer:
         "tuner": tuner_hash(plan, plugins),
     }
     return found if renderer is None else {**found, "template": renderer.fingerprint}
+
+
+def data_hash(prepared: Prepared) -> str:
+    """Changes with the examples, their order and how they are cut; not with template and tokenizer, which have their own."""
+    views = [path for path in (prepared.train, *prepared.evals.values()) if path is not None]
+    if not views:
+        return prepared.fingerprint
+    key = read_manifest(views[0].parent)["key"]
+    return _sha256(json.dumps(_without(key, {"template", "tokenizer"}), sort_keys=True, default=str).encode())
+
+
+def _without(value: Any, names: set[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without(held, names) for key, held in value.items() if key not in names}
+    return [_without(held, names) for held in value] if isinstance(value, list) else value
 
 
 def model_hash(folder: Path) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import Sampler
 from transformers import TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 
 class EpochSampler(Sampler[int]):
@@ -20,11 +21,11 @@ class EpochSampler(Sampler[int]):
         inner.generator = torch.Generator()
 
     @classmethod
-    def around(cls, sampler: Any, args: TrainingArguments) -> Any:
-        """``sampler`` itself where accelerate already makes it repeatable or its order is fixed, else wrapped."""
-        if isinstance(sampler, (RandomSampler, SequentialSampler)) or not hasattr(sampler, "generator"):
-            return sampler
-        return cls(sampler, args.seed if args.data_seed is None else args.data_seed)
+    def by_length(cls, lengths: list[int], args: TrainingArguments) -> EpochSampler:
+        """Rows of about one length together, the order of batches at random."""
+        size = args.train_batch_size * args.gradient_accumulation_steps
+        seed = args.seed if args.data_seed is None else args.data_seed
+        return cls(LengthGroupedSampler(size, lengths=lengths), seed)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next."""
@@ -36,3 +37,9 @@ class EpochSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self.inner)
+
+
+def row_lengths(dataset: Any) -> list[int] | None:
+    """The length of each row, where the dataset stands on a token store, which knows them without reading any token."""
+    store = getattr(dataset, "store", None)
+    return None if store is None else [int(length) for length in store.lengths()]

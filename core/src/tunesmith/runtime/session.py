@@ -13,6 +13,7 @@ from transformers import GenerationConfig, set_seed
 from transformers.utils import logging as transformers_logging
 
 from tunesmith.contracts import Accelerator, Backend, Launcher, Optimizer, Renderer, Trainer, Tuner
+from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
@@ -20,14 +21,14 @@ from tunesmith.runtime import loading, precision
 from tunesmith.runtime.arguments import Demand, build_arguments
 from tunesmith.runtime.checkpoint import Checkpoint, check_drift, clean_up, find_checkpoint
 from tunesmith.runtime.durable_files import write_text
-from tunesmith.runtime.fingerprints import fingerprints
+from tunesmith.runtime.fingerprints import data_hash, fingerprints
 from tunesmith.runtime.stopping import generation_config
+from tunesmith.templates import make_renderer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
     from tunesmith.data.flow import Prepared
-    from tunesmith.data.store import TokenStore
 
 log = logging.getLogger(__name__)
 
@@ -109,16 +110,10 @@ def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     session.tokenizer = loading.load_tokenizer(plan, policy)
     session.renderer = _renderer(plan, plugins)
     if prepared.train is not None and session.args.do_train:
-        session.train_data = _store(prepared.train)
-    session.eval_data = {name: _store(path) for name, path in prepared.evals.items()}
+        session.train_data = TokenStore.open(prepared.train)
+    session.eval_data = {name: TokenStore.open(path) for name, path in prepared.evals.items()}
     session.models["policy"].generation_config = session.generation_config
     return session
-
-
-def _store(path: Path) -> TokenStore:
-    from tunesmith.data.store import TokenStore
-
-    return TokenStore.open(path)
 
 
 # ---- parts and arguments ---------------------------------------------------------------------------------------------
@@ -175,7 +170,7 @@ def _quiet(session: Session) -> None:
 def _resume(session: Session) -> tuple[Checkpoint | None, dict[str, str]]:
     plan = session.plan
     folder = loading.model_folder(plan, str(plan.models["policy"].path))
-    now = fingerprints(plan, session.plugins, folder, session.prepared.fingerprint, _renderer(plan, session.plugins))
+    now = fingerprints(plan, session.plugins, folder, data_hash(session.prepared), _renderer(plan, session.plugins))
     asked = plan["resume_from_checkpoint"]
     if not asked or not session.args.do_train:
         clean_up(session.output_dir)
@@ -191,8 +186,6 @@ def _renderer(plan: Plan, plugins: Plugins) -> Renderer | None:
     kinds = {kind for chosen in plan.picked("trainers") for kind in plugins.trainers.get(chosen.wanted).spec.wants}
     if kinds == {"document"}:
         return None
-    from tunesmith.templates import make_renderer
-
     renderer: Renderer = make_renderer(plan, plugins, loading.model_folder(plan, str(plan.models["policy"].path)))
     return renderer
 

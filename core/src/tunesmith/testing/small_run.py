@@ -65,20 +65,30 @@ class SmallStore:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Mapping[str, Any]:
-        return self.rows[index]
+    def __getitem__(self, index: int) -> Mapping[str, Tokens]:
+        return {name: value for name, value in self.rows[index].items() if isinstance(value, Tokens)}
 
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        return iter(self.rows)
+    def boundaries(self, index: int) -> tuple[int, ...]:
+        """Tokens in each document of a row."""
+        row = self.rows[index]
+        length = len(row["tokens"].ids)
+        return tuple(int(part) for part in np.diff([*row.get("starts", (0,)), length]))
+
+    def lengths(self) -> np.ndarray[Any, Any]:
+        """Tokens of each row."""
+        return np.array([len(next(iter(row.values())).ids) for row in self.rows])
+
+    def __iter__(self) -> Iterator[Mapping[str, Tokens]]:
+        return (self[index] for index in range(len(self)))
 
 
 @dataclass(frozen=True)
 class SmallReport:
     """A data report with nothing in it."""
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_json(self) -> str:
         """Nothing."""
-        return {}
+        return "{}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from transformers import Trainer as TransformersTrainer
 from tunesmith.contracts import Outcome, Trainer
 from tunesmith.plan import Plan
 from tunesmith.runtime.checkpointing_trainer import SessionTrainer
-from tunesmith.runtime.collate import Collator
+from tunesmith.runtime.collate import Collator, Rows
 from tunesmith.runtime.session import Session
 
 
@@ -29,8 +29,8 @@ class SmallStage(Trainer):
             model=session.models["policy"],
             args=session.args,
             data_collator=Collator(session.tokenizer.pad_token_id, packed=packed),
-            train_dataset=session.train_data,
-            eval_dataset=next(iter(session.eval_data.values()), None),
+            train_dataset=Rows(session.train_data) if session.train_data else None,
+            eval_dataset=next((Rows(store) for store in session.eval_data.values()), None),
             processing_class=session.tokenizer,
         )
         metrics = dict(trainer.train().metrics)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from transformers import set_seed
+from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.session import Session
@@ -47,13 +48,13 @@ def predict(trainer: Any, session: Session) -> dict[str, float]:
     return {**metrics, **_measure(session, lines)}
 
 
-def questions_in(store: Any) -> Iterator[Question]:
+def questions_in(store: TokenStore) -> Iterator[Question]:
     """Every document of every row: all before the last stretch that is learned is the prompt, that stretch the answer."""
-    for row in store:
-        tokens = row["tokens"]
+    for index in range(len(store)):
+        tokens = store[index]["tokens"]
         ids, weights = np.asarray(tokens.ids), np.asarray(tokens.weights)
-        starts = [*row.get("starts", (0,)), len(ids)]
-        for start, end in pairwise(starts):
+        ends = np.cumsum([0, *(store.boundaries(index) if store.packed else (len(ids),))])
+        for start, end in pairwise(ends):
             yield _question(ids[start:end], weights[start:end])
 
 

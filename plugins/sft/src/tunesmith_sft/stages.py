@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 from tunesmith.contracts import Outcome, Trainer
+from tunesmith.data.store import TokenStore
 from tunesmith.plan import Plan
-from tunesmith.runtime.collate import Collator
+from tunesmith.runtime.collate import Collator, Rows
 from tunesmith.runtime.isolation import check_isolation
 from tunesmith.runtime.precision import autocast
 from tunesmith.runtime.session import Session
@@ -49,7 +49,7 @@ class PtStage(Trainer):
             model=model,
             args=session.args,
             data_collator=Collator(session.tokenizer.pad_token_id, packed=packed),
-            train_dataset=session.train_data,
+            train_dataset=Rows(session.train_data) if session.train_data is not None else None,
             eval_dataset=eval_datasets(session),
             processing_class=session.tokenizer,
             callbacks=[EarlyStoppingCallback(patience)] if patience else [],
@@ -60,7 +60,7 @@ class PtStage(Trainer):
         metrics: dict[str, float] = dict(trainer.train().metrics)
         session.models["policy"] = trainer.accelerator.unwrap_model(trainer.model)
         if self.plan["include_effective_tokens_per_second"] and session.train_data is not None:
-            tokens = sum(len(row["tokens"].ids) for row in session.train_data)  # type: ignore[attr-defined]
+            tokens = int(session.train_data.lengths().sum())
             metrics["effective_tokens_per_sec"] = tokens * metrics["epoch"] / metrics["train_runtime"]
         trainer.save_state()
         return metrics
@@ -78,16 +78,16 @@ class SftStage(PtStage):
         return {**metrics, **(predict(trainer, session) if session.args.do_predict else {})}
 
 
-def stores(session: Session) -> list[Any]:
+def stores(session: Session) -> list[TokenStore]:
     """All data of the run."""
     return [*([session.train_data] if session.train_data is not None else []), *session.eval_data.values()]
 
 
-def eval_datasets(session: Session) -> Any:
+def eval_datasets(session: Session) -> Rows | dict[str, Rows] | None:
     """One dataset, or several by name where each is to be judged by itself."""
     if len(session.eval_data) == 1 and not session.plan["eval_on_each_dataset"]:
-        return next(iter(session.eval_data.values()))
-    return dict(session.eval_data) or None
+        return Rows(next(iter(session.eval_data.values())))
+    return {name: Rows(store) for name, store in session.eval_data.items()} or None
 
 
 def perplexities(metrics: dict[str, float]) -> dict[str, float]:
