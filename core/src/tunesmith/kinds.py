@@ -59,7 +59,7 @@ def write_kind(kind: Any) -> str:
         return "dict" if args[1] is Any else f"dict[str, {write_kind(args[1])}]"
     if kind in (None, types.NoneType):
         return "None"
-    return next(name for name, known in NAMES.items() if known is kind)
+    return next((name for name, known in NAMES.items() if known is kind), str(kind))
 
 
 def is_union(kind: Any) -> bool:

@@ -127,6 +127,8 @@ def _convert(kind: Any, raw: Any) -> Any:
     if is_union(kind):
         return _union(kind, raw)
     origin = get_origin(kind) or kind
+    if origin not in CONVERTERS:  # a plugin's mistake, not the user's
+        raise TypeError(f"an option cannot have the type {kind}; see tunesmith.options")
     return CONVERTERS[origin](kind, raw)
 
 
