@@ -161,31 +161,32 @@ SLOT_KEYS = ("prefix", "system", "later_system", "user", "prompt", "start", "rep
 TOOL_SLOT_KEYS = ("declare", "open", "call", "between", "close", "result")
 
 
-def paths_in(slot: Slot) -> Iterator[tuple[str, ...]]:
-    """Every path that a slot's placeholders and loops name, conditions not included."""
+def nodes_in(slot: Slot) -> Iterator[Node]:
+    """Every node of a slot, also inside others."""
     for node in slot:
-        if isinstance(node, Value):
-            yield node.path
-        elif isinstance(node, Each):
-            yield node.path
-            yield from paths_in(node.body)
-        elif isinstance(node, Trim):
-            yield from paths_in(node.body)
+        yield node
+        if isinstance(node, Each | Trim):
+            yield from nodes_in(node.body)
         elif isinstance(node, If):
             for branch in node.branches:
-                yield from paths_in(branch.body)
+                yield from nodes_in(branch.body)
+
+
+def values_in(slot: Slot) -> Iterator[Value]:
+    """Every placeholder of a slot."""
+    return (node for node in nodes_in(slot) if isinstance(node, Value))
+
+
+def paths_in(slot: Slot) -> Iterator[tuple[str, ...]]:
+    """Every path that a slot's placeholders and loops name, conditions not included."""
+    return (node.path for node in nodes_in(slot) if isinstance(node, Value | Each))
 
 
 def conditions_in(slot: Slot) -> Iterator[str]:
     """Every condition in a slot."""
-    for node in slot:
+    for node in nodes_in(slot):
         if isinstance(node, If):
-            for branch in node.branches:
-                if branch.condition is not None:
-                    yield branch.condition
-                yield from conditions_in(branch.body)
-        elif isinstance(node, Each | Trim):
-            yield from conditions_in(node.body)
+            yield from (branch.condition for branch in node.branches if branch.condition is not None)
 
 
 def writes(slot: Slot, name: str) -> bool:

@@ -13,7 +13,7 @@ from tunesmith.data.conversation import Conversation, Part, Piece, Rendered, Tex
 from tunesmith.errors import TunesmithError
 from tunesmith.templates.conditions import predicate
 from tunesmith.templates.dates import printed
-from tunesmith.templates.model import SLOT_KEYS, Slot, Template, ToolTable, Value, Words, writes
+from tunesmith.templates.model import SLOT_KEYS, Slot, Template, ToolTable, Value, Words, values_in, writes
 from tunesmith.templates.thinking import read_back
 from tunesmith.templates.thread import Beat, Thread, check_fits, thread_of
 from tunesmith.templates.tools import parse_calls, with_tools
@@ -74,6 +74,11 @@ class DeclaredRenderer(Renderer):
         told.append(dict(tools.source) if isinstance(tools, ToolTable) else f"{kind.__module__}.{kind.__qualname__}")
         return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
+    @property
+    def can(self) -> dict[str, bool]:
+        """What the template has a place for: system, later_system, tools, calls, results."""
+        return self._writers.can
+
     def with_options(self, **changes: Any) -> DeclaredRenderer:
         """The same template with other options; nothing is compiled again."""
         other = object.__new__(DeclaredRenderer)
@@ -103,8 +108,7 @@ class DeclaredRenderer(Renderer):
             text = text.removesuffix(stop)
         thought, words = read_back(text, self.template.thinking)
         words, calls = parse_calls(words, self.template.tools if not isinstance(self.template.tools, str) else None)
-        lead, tail = self._writers.reply_ends
-        words = words.removeprefix(lead).removesuffix(tail) if not calls else words.strip()
+        words = words.strip() if calls or self._writers.trims else words.removeprefix(self._writers.lead)
         parts: list[Part] = [Thought(thought)] if thought else []
         if words or not (calls or parts):
             parts.append(Text(words))
@@ -141,7 +145,8 @@ class _Writers:
         self.system_tools = writes(template.system, "tools")
         self.refuse = [(predicate(rule.when), rule) for rule in template.refuse]
         self.can = _abilities(template)
-        self.reply_ends = _reply_ends(template.reply)
+        self.trims = any(node.path == ("content",) and "trim" in node.filters for node in values_in(template.reply))
+        self.lead = _lead(template.reply)
 
 
 def _abilities(template: Template) -> dict[str, bool]:
@@ -159,10 +164,10 @@ def _abilities(template: Template) -> dict[str, bool]:
     }
 
 
-def _reply_ends(reply: Slot) -> tuple[str, str]:
-    """The white space that a reply's form puts before and after its words."""
+def _lead(reply: Slot) -> str:
+    """The white space that a reply's form puts before its words."""
     first = reply[0].text if reply and isinstance(reply[0], Words) else ""
-    return (first if first.isspace() else ""), ""
+    return first if first.isspace() else ""
 
 
 class _Rendering:

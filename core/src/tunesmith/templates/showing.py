@@ -12,8 +12,8 @@ from tunesmith.contracts import BadRow
 from tunesmith.data.columns import fill
 from tunesmith.data.conversation import Piece, Rendered
 from tunesmith.data.dataset_info import names_of
-from tunesmith.data.preparation import make_tools
 from tunesmith.data.learning import Draft, Learning, drafts
+from tunesmith.data.preparation import make_tools
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import DatasetPlan, Plan
 from tunesmith.plugins import Plugins

@@ -1,0 +1,63 @@
+"""Every template of this package against its goldens and against what all templates promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tunesmith import ToolSyntaxSpec
+from tunesmith.templates import templates_in
+from tunesmith.testing import PluginSuite, TemplateSuite, ToolSyntaxSuite
+from tunesmith_chat_templates.plugin import tunesmith_tool_syntaxes
+
+FOLDER = Path(__file__).parent
+SPECS = {spec.name: spec for spec in templates_in("tunesmith_chat_templates")}
+SYNTAXES = {spec.name: spec for spec in tunesmith_tool_syntaxes()}
+
+
+class TestPlugin(PluginSuite):
+    plugin = "chat-templates"
+    folder = FOLDER.parent
+
+
+def suite(name: str, **more: Any) -> type[TemplateSuite]:
+    """The suite for one template."""
+    found = {"template": SPECS[name], "goldens": FOLDER / "goldens" / f"{name}.jsonl", "__module__": __name__, **more}
+    return type(f"Test_{name}", (TemplateSuite,), found)
+
+
+#: What a family does otherwise than the suite takes for granted.
+OTHERWISE: dict[str, dict[str, Any]] = {}
+
+globals().update({f"Test_{name}": suite(name, **OTHERWISE.get(name, {})) for name in SPECS})
+
+
+def test_every_template_has_goldens() -> None:
+    assert {path.stem for path in (FOLDER / "goldens").glob("*.jsonl")} == set(SPECS)
+
+
+class TestDefaultSyntax(ToolSyntaxSuite):
+    spec: ToolSyntaxSpec = SYNTAXES["default"]
+
+
+class TestQwenSyntax(ToolSyntaxSuite):
+    spec: ToolSyntaxSpec = SYNTAXES["qwen"]
+
+
+class TestLlama3Syntax(ToolSyntaxSuite):
+    spec: ToolSyntaxSpec = SYNTAXES["llama3"]
+    beside_words = False
+
+
+class TestMistralSyntax(ToolSyntaxSuite):
+    spec: ToolSyntaxSpec = SYNTAXES["mistral"]
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_summaries_and_sources_are_told(name: str) -> None:
+    """Whoever picks a template can see whose it is."""
+    from tunesmith.templates.parse import read_template
+
+    assert SPECS[name].summary
+    assert read_template(SPECS[name]).source
