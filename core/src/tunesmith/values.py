@@ -162,7 +162,7 @@ def _rank(kind: Any, raw: Any) -> int:
     if origin is dict:
         return 0
     if origin is bool and str(raw) in ("0", "1"):
-        return 3
+        return 6
     return {Literal: 1, bool: 2, int: 3, float: 4, str: 5, tuple: 6}.get(origin, 7)
 
 
