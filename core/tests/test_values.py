@@ -69,7 +69,9 @@ def a_plan() -> Plan:
         {"learning_rate": Setting(1e-4, "run.yaml:3", "transformers", True), "dataset": Setting(["a"], "default", "host")},
         chosen=(Chosen("tuners", "thin", Owner("thin", "acme-thin", "1.0"), "run.yaml:1"),),
         models={"policy": ModelWish("policy", "models/a", ("x", "y"), 4)},
-        datasets=(DatasetPlan("a", "train", "file_name", "rows", "conversation", {"columns": {"q": "a"}}, "data", ("a.json",), 7),),
+        datasets=(
+            DatasetPlan("a", "train", "file_name", "rows", "conversation", {"columns": {"q": "a"}}, "data", ("a.json",), 7),
+        ),
         unused={"x": Setting({"y": [1, None]}, "command line", "thin", True)},
         missing=(Problem("run.yaml:1", "no such device"),),
         estimate=Estimate(10, 2, {"weights": 3}, 0.2, "a guess"),
@@ -83,7 +85,9 @@ def test_a_plan_comes_back_from_its_json_as_it_was() -> None:
 
 
 def test_options_get_their_tuples_back_from_a_plan_that_was_json() -> None:
-    plan = replace(a_plan(), settings={"size": Setting(3, "", ""), "names": Setting(("p", "q"), "", ""), "share": Setting(2.0, "", "")})
+    plan = replace(
+        a_plan(), settings={"size": Setting(3, "", ""), "names": Setting(("p", "q"), "", ""), "share": Setting(2.0, "", "")}
+    )
     again = Plan.from_json(plan.to_json())
     assert again["names"] == ["p", "q"]
     assert again.options(Leaf) == plan.options(Leaf) == Leaf(3, ("p", "q"), 2.0)
@@ -187,7 +191,15 @@ def test_an_option_of_an_impossible_type_is_the_plugins_mistake() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["bool", "int | None", "Literal['a', 'b'] | bool", "tuple[float, ...]", "dict", "dict[str, bool] | str | None", "Literal[False] | str"],
+    [
+        "bool",
+        "int | None",
+        "Literal['a', 'b'] | bool",
+        "tuple[float, ...]",
+        "dict",
+        "dict[str, bool] | str | None",
+        "Literal[False] | str",
+    ],
 )
 def test_a_type_comes_back_from_its_text(text: str) -> None:
     assert write_kind(read_kind(text)) == text

@@ -111,8 +111,13 @@ def convert(kind: Any, raw: Any, bounds: Range | None = None) -> Any:
     :raises BadValueError: there is none, or it is out of ``bounds``.
     """
     inner, _, range_ = bare(kind)
-    value = _convert(inner, raw)
     bounds = bounds or range_
+    try:
+        value = _convert(inner, raw)
+    except BadValueError as error:
+        if bounds is None:
+            raise
+        raise BadValueError(f"{error.expected}, {bounds}", error.instead) from error
     numbers = value if isinstance(value, tuple) else (value,)
     if bounds and not all(number in bounds for number in numbers if isinstance(number, (int, float))):
         raise BadValueError(describe(inner, bounds))

@@ -173,5 +173,6 @@ def _skip(text: str, at: int, wanted: str, otherwise: str) -> int:
 
 
 def _end(text: str, at: int) -> None:
-    if _blank(text, at) != len(text):
-        raise JSONDecodeError("there is more after the object", text, at)
+    rest = _blank(text, at)
+    if rest != len(text):
+        raise JSONDecodeError("there is more after the object", text, rest)
