@@ -94,10 +94,10 @@ def plan_of(base: Path, tmp_path: Path) -> Callable[..., Plan]:
 
     def make(*adapters: Path, path: Path = base, export: dict[str, Any] | None = None, **keys: Any) -> Plan:
         names = tuple(str(adapter) for adapter in adapters)
-        template = keys.pop("template", None)
+        template, generation = keys.pop("template", None), keys.pop("generation", {})
         model = ModelOptions(**{"model_name_or_path": str(path), "adapter_name_or_path": names, **keys})
         options = (model, DataOptions(template=template))
-        more = (GenerationOptions(), RunOptions(), ExportOptions(**(export or {})))
+        more = (GenerationOptions(**generation), RunOptions(), ExportOptions(**(export or {})))
         plan = hand_plan(*options, *more, picked={"exporters": "safetensors"}, command="export")
         return replace(plan, models={"policy": ModelWish("policy", str(path), names)}, local=str(tmp_path / "local"))
 

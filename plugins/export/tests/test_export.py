@@ -76,12 +76,14 @@ def test_everything_is_beside_the_weights(plan_of: PlanOf, adapter: MakeAdapter,
     names = {file.name for file in out.iterdir()}
     assert {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "README.md"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    assert len({file.stat().st_mode for file in out.iterdir()}) == 1, "files that others cannot read"
     assert json.loads((out / "export_report.json").read_text()) == json.loads(json.dumps(report))
     ours, theirs = AutoTokenizer.from_pretrained(out), AutoTokenizer.from_pretrained(base)
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
     assert ours.apply_chat_template(talk, tokenize=False) == theirs.apply_chat_template(talk, tokenize=False)
     assert ours.padding_side == "left"
-    assert GenerationConfig.from_pretrained(out).eos_token_id
+    ends = GenerationConfig.from_pretrained(out).eos_token_id
+    assert set(GenerationConfig.from_pretrained(base).eos_token_id) <= set(ends)
     assert report["omitted"].keys() == {"Modelfile"}, "the tokenizer's own template cannot be written for Ollama"
     card = (out / "README.md").read_text()
     assert card.startswith("---\nbase_model: base\n")
@@ -98,8 +100,10 @@ def test_a_named_template_is_written_for_ollama_too(plan_of: PlanOf, tmp_path: P
     modelfile = (tmp_path / "out" / "Modelfile").read_text()
     assert "FROM .\n" in modelfile
     assert 'PARAMETER stop "<|eot_id|>"' in modelfile
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.convert_tokens_to_ids("<|eot_id|>") in GenerationConfig.from_pretrained(tmp_path / "out").eos_token_id
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
-    text = AutoTokenizer.from_pretrained(tmp_path / "out").apply_chat_template(talk, tokenize=False)
+    text = tokenizer.apply_chat_template(talk, tokenize=False)
     assert text == "User: Hello\nModel: Hi<|eot_id|>\n"
 
 
@@ -140,6 +144,15 @@ def test_a_merge_that_goes_wrong_is_an_error(how: str, plan_of: PlanOf, adapter:
     """It changed nothing, or too much."""
     with pytest.raises(TunesmithError, match=r"does not answer as with the adapter .*wrong"):
         export(plan_of(adapter("wrong", how=how)), tmp_path / "out")
+
+
+def test_generation_keys_that_were_given_are_written(plan_of: PlanOf, base: Path, tmp_path: Path) -> None:
+    """Those that were not stay the model's own."""
+    export(plan_of(generation={"temperature": 0.25}), tmp_path / "out")
+    ours, theirs = GenerationConfig.from_pretrained(tmp_path / "out"), GenerationConfig.from_pretrained(base)
+    assert ours.temperature == 0.25
+    assert ours.do_sample is True
+    assert ours.top_p == theirs.top_p
 
 
 def test_an_adapter_that_learned_nothing_is_an_error(plan_of: PlanOf, adapter: MakeAdapter, tmp_path: Path) -> None:

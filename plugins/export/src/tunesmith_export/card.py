@@ -37,7 +37,7 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {report['base']}, merged with {merged}" if merged else f"# {report['base']}"
     yield ""
     yield f"{report['architecture']} with {report['parameters']:,} parameters in {report['dtype']}, exported by Tunesmith."
-    yield f"Conversations are written by the template `{report['template']}`, which is in `chat_template.jinja`."
+    yield f"Conversations are written by the template in `chat_template.jinja` (`{report['template']}`)."
     yield ""
     yield USE
     yield ""

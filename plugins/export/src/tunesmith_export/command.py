@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 from tunesmith import launch, planning
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
+from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
 from tunesmith.contracts import Exporter
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
 
 @click.command(**RUN_COMMAND)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@run_arguments
 @click.option("--verify/--no-verify", default=None, help="Compare what the model answers before and after. On by default.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
@@ -42,8 +42,9 @@ def carry_out(plan: Plan, plugins: Plugins) -> Mapping[str, Any]:
 
 def summary(folder: str, report: Mapping[str, Any]) -> list[str]:
     """What was written and what the checks found, in a few lines."""
-    size = sum(report["files"].values()) / 1e9
-    lines = [f"{folder}: {report['parameters']:,} parameters, {report['dtype']}, {size:.2f} GB in {len(report['files'])} files"]
+    size = sum(report["files"].values()) / 1e6
+    files = f"{size:,.1f} MB in {len(report['files'])} of safetensors"
+    lines = [f"{folder}: {report['parameters']:,} parameters in {report['dtype']}, {files}"]
     for merge in report["adapters"]:
         line = f"merged {merge['adapter']} ({merge['tuner']})"
         if report["verified"]:

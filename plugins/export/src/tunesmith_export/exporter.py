@@ -97,6 +97,8 @@ class SafetensorsExporter(Exporter):
         write_text(directory / "chat_template.jinja", words.renderer.chat_template())
         omitted = _write_modelfile(directory / "Modelfile", words.renderer)
         weights = sorted(directory.glob("*.safetensors"))
+        for file in weights:  # safetensors makes files that nobody else may read
+            file.chmod((directory / "config.json").stat().st_mode)
         return {
             "format": plan.the("exporters").name,
             "base": public_name(str(plan.models["policy"].path)),
