@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tunesmith.errors import TunesmithError
+from tunesmith.plan import ModelWish
 from tunesmith.testing import PluginSuite, TunerSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.tiny_models import logits, tiny_llama, tiny_moe
@@ -105,6 +109,21 @@ def test_a_plan_with_nothing_to_learn_is_refused() -> None:
     assert [problem.what for problem in tunesmith_check_plan(plan)] == ["freeze_trainable_layers: 0 leaves nothing to learn"]
     other = hand_plan(FreezeOptions(freeze_trainable_layers=0), picked={"tuners": "full"})
     assert not list(tunesmith_check_plan(other))
+
+
+@pytest.mark.parametrize(
+    "config", [{"num_hidden_layers": 4}, {"num_hidden_layers": 9, "text_config": {"num_hidden_layers": 4}}]
+)
+def test_too_many_layers_are_seen_before_loading(tmp_path: Path, config: dict[str, Any]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def found(count: int, folder: Path) -> list[str]:
+        plan = hand_plan(FreezeOptions(freeze_trainable_layers=count), picked={"tuners": "freeze"})
+        plan = replace(plan, models={"policy": ModelWish("policy", str(folder))})
+        return [problem.what for problem in tunesmith_check_plan(plan)]
+
+    assert found(-5, tmp_path) == ["freeze_trainable_layers is -5, and the model has 4 layers"]
+    assert found(4, tmp_path) == found(5, tmp_path / "not-here") == []
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

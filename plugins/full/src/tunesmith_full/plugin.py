@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from tunesmith import Problem, TunerSpec, hookimpl
 from tunesmith.plan import Plan
@@ -29,9 +31,24 @@ def tunesmith_tuners() -> list[TunerSpec]:
 
 @hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
-    """A frozen model that has nothing left to learn is known before it is loaded."""
-    if any(chosen.name == "freeze" for chosen in plan.picked("tuners")):
-        options = plan.options(FreezeOptions)
-        if not options.freeze_trainable_layers and not options.freeze_extra_modules:
-            origin = plan.settings["freeze_trainable_layers"].origin
-            yield Problem(origin, "freeze_trainable_layers: 0 leaves nothing to learn", "Name freeze_extra_modules: too.")
+    """A frozen model that has nothing left to learn, or too few layers, is known before it is loaded."""
+    if not any(chosen.name == "freeze" for chosen in plan.picked("tuners")):
+        return
+    options, origin = plan.options(FreezeOptions), plan.settings["freeze_trainable_layers"].origin
+    wanted, there = options.freeze_trainable_layers, _layers(plan)
+    if not wanted and not options.freeze_extra_modules:
+        yield Problem(origin, "freeze_trainable_layers: 0 leaves nothing to learn", "Name freeze_extra_modules: too.")
+    if there is not None and abs(wanted) > there:
+        what = f"freeze_trainable_layers is {wanted}, and the model has {there} layers"
+        yield Problem(origin, what, f"Write a number from {-there} to {there}.")
+
+
+def _layers(plan: Plan) -> int | None:
+    """How many layers the model's own configuration states; ``None`` where it is not on this machine or does not say."""
+    folder = plan.models["policy"].path if "policy" in plan.models else None
+    file = Path(folder or "", "config.json")
+    if not folder or not file.is_file():
+        return None
+    config = json.loads(file.read_text(encoding="utf-8"))
+    count = {**config, **(config.get("text_config") or {})}.get("num_hidden_layers")
+    return count if isinstance(count, int) else None
