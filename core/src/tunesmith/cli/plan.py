@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from tunesmith import planning
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
+from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
 from tunesmith.cli.plan_text import plan_text
 from tunesmith.plugins import Plugins
 
 
 @click.command(**RUN_COMMAND)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@run_arguments
 @click.option("--for", "command", default="train", show_default=True, help="The command to plan.")
 @click.option("--all", "everything", is_flag=True, help="Show the values that are defaults, too.")
 @click.option("--strict", is_flag=True, help="A key that this run does not use is an error.")

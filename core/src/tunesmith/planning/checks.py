@@ -23,7 +23,7 @@ def _required(draft: Draft) -> None:
         if key == "dataset" and not draft.value("do_train"):
             continue
         if draft.value(key) in (None, ()):
-            draft.lacks("", f"{key} is not given", f"{draft.command.name} needs it: write {key}: …")
+            draft.lacks(key, f"{key} is not given", f"{draft.command.name} needs it: write {key}: …")
 
 
 def _precision(draft: Draft) -> None:
@@ -82,7 +82,7 @@ def _template(draft: Draft) -> None:
 
 def _output(draft: Draft) -> None:
     if draft.picked("trainers") and draft.value("output_dir"):
-        problem = check_output_folder(draft.value, draft.config.origin("output_dir"))
+        problem = check_output_folder(draft.value, draft.where("output_dir"))
         if problem:
             draft.problems.append(problem)
 

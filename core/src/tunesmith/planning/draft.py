@@ -51,13 +51,19 @@ class Draft:
         """The specs decided for so far on one axis."""
         return [offer.spec for a, offer in self.offers if a == axis]
 
+    def where(self, key: str) -> str:
+        """The place to name in a message about ``key``: where it was written, else the configuration as a whole."""
+        if self.given(key):
+            return self.config.settings[key].origin
+        return str(self.config.file or "")
+
     def problem(self, key: str, what: str, instead: str = "") -> None:
         """Note a mistake in the value of ``key``."""
-        self.problems.append(Problem(self.config.origin(key), what, instead))
+        self.problems.append(Problem(self.where(key), what, instead))
 
     def lacks(self, key: str, what: str, instead: str = "") -> None:
         """Note something that ``key`` asks for and that is not here."""
-        self.missing.append(Problem(self.config.origin(key), what, instead))
+        self.missing.append(Problem(self.where(key), what, instead))
 
     def note_error(self, key: str, error: TunesmithError) -> None:
         """Note an error raised while looking at ``key``."""

@@ -1,0 +1,247 @@
+"""Plans: what is chosen and why, what counts, what is wrong, what is not here; without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunesmith import planning, settings
+from tunesmith.errors import ConfigError
+from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+
+COMPAT = Path(__file__).parent / "compat" / "configs"
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return Plugins()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tunesmith.runtime.tiny import make_tiny
+
+    return make_tiny("llama", tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    rows = [{"instruction": "Say a.", "output": "a"}]
+    (folder / "a.json").write_text(json.dumps(rows))
+    (folder / "dataset_info.json").write_text(json.dumps({"a": {"file_name": "a.json"}, "gone": {"file_name": "gone.json"}}))
+    return folder
+
+
+@pytest.fixture
+def make(plugins: Plugins, model: Path, data: Path, tmp_path: Path) -> MakePlan:
+    def make_plan(command: str = "train", strict: bool = False, **keys: Any) -> Plan:
+        complete = {"model_name_or_path": str(model), "dataset": "a", "dataset_dir": str(data), "template": "chatml"}
+        complete |= {"output_dir": str(tmp_path / "out"), "backend": "cpu", **keys}
+        config = settings.read(plugins, {key: value for key, value in complete.items() if value is not None}, environ={})
+        return planning.make(config, plugins, command, strict=strict)
+
+    return make_plan
+
+
+def problems(make: MakePlan, **keys: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        make(**keys)
+    return caught.value.message
+
+
+# ---- what is chosen --------------------------------------------------------------------------------------------------
+
+
+def test_a_complete_configuration_plans_with_nothing_missing(make: MakePlan) -> None:
+    plan = make(finetuning_type="lora", lora_rank=4)
+    assert plan.missing == ()
+    chosen = {c.axis: c.name for c in plan.chosen}
+    assert chosen["trainers"] == "sft"
+    assert chosen["tuners"] == "lora"
+    assert chosen["backends"] == "cpu"
+    assert chosen["templates"] == "chatml"
+    assert chosen["formats"] == "alpaca"
+    assert plan["lora_rank"] == 4
+    assert plan.settings["lora_rank"].given
+    assert plan.settings["lora_dropout"].origin == "default"
+    assert [dataset.name for dataset in plan.datasets] == ["a"]
+
+
+def test_the_plan_survives_being_written_and_read(make: MakePlan, tmp_path: Path) -> None:
+    plan = make(finetuning_type="lora", lora_target="q_proj,v_proj")
+    plan.write(tmp_path / "plan.json")
+    again = Plan.read(tmp_path / "plan.json")
+    assert again.chosen == plan.chosen
+    assert again.models == plan.models
+    assert again.datasets == plan.datasets
+    kind = next(offer.spec.options for offer in Plugins().tuners if offer.spec.name == "lora")
+    assert again.options(kind) == plan.options(kind)
+
+
+def test_secrets_are_masked_wherever_a_plan_is_written(make: MakePlan) -> None:
+    plan = make(hf_hub_token="hush-hush")
+    assert "hush-hush" not in plan.to_json()
+    assert "hush-hush" in plan.to_json(secrets=True)
+
+
+def test_a_stage_shows_its_own_defaults_as_such(make: MakePlan, data: Path) -> None:
+    (data / "p.txt").write_text("one\ntwo\n")
+    info = json.loads((data / "dataset_info.json").read_text())
+    (data / "dataset_info.json").write_text(json.dumps({**info, "p": {"file_name": "p.txt", "columns": {"prompt": "text"}}}))
+    plan = make(stage="pt", dataset="p", template=None)
+    assert plan["packing"] is True
+    assert plan.settings["packing"].origin == "default of stage pt"
+
+
+def test_training_is_what_train_does_unless_only_judging_is_asked_for(make: MakePlan) -> None:
+    assert make()["do_train"] is True
+    assert make(do_eval=True, val_size=0.5)["do_train"] is False
+
+
+def test_an_accelerator_is_picked_by_its_switch(make: MakePlan) -> None:
+    assert not list(make().picked("accelerators"))
+    assert [chosen.name for chosen in make(use_unsloth_gc=True).picked("accelerators")] == ["offload"]
+
+
+# ---- what does not count ---------------------------------------------------------------------------------------------
+
+
+def test_a_key_of_somebody_not_in_use_is_kept_as_unused_and_refused_by_strict(make: MakePlan) -> None:
+    plan = make(finetuning_type="full", lora_rank=4)
+    assert plan.unused["lora_rank"].value == 4
+    assert "lora_rank" not in plan.settings
+    with pytest.raises(ConfigError, match="lora_rank is not used by this run: it belongs to lora"):
+        make(finetuning_type="full", lora_rank=4, strict=True)
+
+
+# ---- what is not here ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_required_and_not_given_is_missing(make: MakePlan) -> None:
+    missing = " ".join(map(str, make(dataset=None, output_dir=None).missing))
+    assert "dataset is not given" in missing
+    assert "output_dir is not given" in missing
+
+
+def test_missing_things_are_fatal_to_who_carries_the_plan_out(make: MakePlan) -> None:
+    with pytest.raises(ConfigError, match="dataset is not given"):
+        make(dataset=None).check_ready()
+
+
+def test_a_model_that_is_not_there_is_missing_with_the_nearest_folder(make: MakePlan, model: Path) -> None:
+    (problem,) = make(model_name_or_path=str(model.parent / "tinny")).missing
+    assert "there is no folder" in problem.what
+    assert problem.instead == "Did you mean 'tiny'?"
+
+
+def test_a_dataset_whose_file_is_gone_is_missing(make: MakePlan) -> None:
+    assert any("gone.json" in str(problem) for problem in make(dataset="a,gone").missing)
+
+
+def test_a_dataset_that_is_not_declared_suggests_the_nearest(make: MakePlan) -> None:
+    assert any("'b'" in problem.what for problem in make(dataset="b").missing)
+
+
+def test_a_known_name_that_no_package_brings_yet_is_missing_and_an_unknown_one_is_wrong(make: MakePlan) -> None:
+    assert any("'ppo' is not installed" in problem.what for problem in make(stage="ppo").missing)
+    assert "Did you mean 'sft'" in problems(make, stage="stf")
+
+
+def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(make: MakePlan) -> None:
+    assert any("use_galore" in problem.what for problem in make(use_galore=True).missing)
+    assert make(use_galore=False).missing == ()
+
+
+# ---- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+def test_every_problem_is_reported_at_once(make: MakePlan) -> None:
+    told = problems(make, stage="stf", bf16=True, fp16=True, mask_history=True, train_on_prompt=True, template="chatmel")
+    for word in ("'stf'", "bf16 and fp16 are both on", "contradict each other", "'chatmel'"):
+        assert word in told
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"val_size": 0.1, "eval_dataset": "a"}, "val_size and eval_dataset are both given"),
+        ({"finetuning_type": "full", "adapter_name_or_path": "ADAPTER"}, "full cannot go on from an adapter"),
+        ({"template": "./nowhere.toml"}, "there is no template file"),
+        ({"model_name_or_path": "EMPTY"}, "holds no config.json"),
+    ],
+)
+def test_combinations_that_cannot_work(make: MakePlan, tmp_path: Path, keys: dict[str, Any], says: str) -> None:
+    (tmp_path / "ADAPTER").mkdir()
+    (tmp_path / "ADAPTER" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    (tmp_path / "EMPTY").mkdir()
+    here = {key: str(tmp_path / value) if value in ("ADAPTER", "EMPTY") else value for key, value in keys.items()}
+    assert says in problems(make, **here)
+
+
+def test_no_template_and_a_tokenizer_without_one(make: MakePlan, model: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in model.iterdir():
+        if file.name != "chat_template.jinja":
+            (bare / file.name).write_bytes(file.read_bytes())
+    assert "brings no chat template" in problems(make, template=None, model_name_or_path=str(bare))
+    assert make(template=None).missing == ()
+
+
+def test_an_output_folder_with_another_run_names_both_ways_out(make: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "out" / "checkpoint-3").mkdir(parents=True)
+    told = problems(make)
+    assert "resume_from_checkpoint: true" in told
+    assert "overwrite_output_dir: true" in told
+    assert make(overwrite_output_dir=True).missing == ()
+
+
+# ---- adapters and memory ---------------------------------------------------------------------------------------------
+
+
+def test_a_folder_with_an_adapter_stands_for_its_model(make: MakePlan, model: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(model)}))
+    plan = make("chat", model_name_or_path=str(adapter), dataset=None, output_dir=None)
+    assert plan.models["policy"].path == str(model)
+    assert plan.models["policy"].adapters == (str(adapter),)
+    assert any("holds an adapter" in notice for notice in plan.notices)
+
+
+def test_the_memory_estimate_counts_what_learns(make: MakePlan) -> None:
+    full, lora = make(finetuning_type="full").estimate, make(finetuning_type="lora").estimate
+    assert full and lora
+    assert full.trainable == full.parameters == lora.parameters
+    assert 0 < lora.trainable < full.trainable
+    assert lora.parts["optimizer"] < full.parts["optimizer"]
+    assert full.parts["optimizer"] == full.trainable * 2 * 4
+
+
+# ---- configurations that people already have -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", sorted(COMPAT.glob("*.yaml")), ids=lambda file: file.stem)
+def test_known_configurations_plan(plugins: Plugins, file: Path) -> None:
+    plan = planning.make(settings.read(plugins, file, environ={}), plugins, "train")
+    assert plan.missing, "nothing that these files name is on a test machine"
+    assert all(problem.where.startswith(str(file)) for problem in plan.missing)
+
+
+def test_planning_imports_nothing_heavy(tmp_path: Path, model: Path, data: Path) -> None:
+    run = tmp_path / "run.yaml"
+    run.write_text(f"model_name_or_path: {model}\ndataset: a\ndataset_dir: {data}\ntemplate: chatml\noutput_dir: {tmp_path}/o\n")
+    heavy = "{'torch', 'transformers', 'peft', 'datasets', 'accelerate', 'numpy'}"
+    code = f"import sys; from tunesmith.cli.main import main; s = main(['plan', {str(run)!r}]); assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules); sys.exit(s)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "plan of tunesmith train" in done.stdout
