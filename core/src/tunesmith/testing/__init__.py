@@ -11,8 +11,7 @@ A package subclasses a suite for each kind of thing it offers, says which thing 
         folder = Path(__file__).parents[1]
 
 Every package needs the :class:`PluginSuite`; the others are for the axis in their name. ``tunesmith new KIND NAME`` writes
-a package that already does this. The fixtures of :mod:`tunesmith.testing.fixtures` (a tiny model, a tiny dataset, a
-configuration) come with ``pytest_plugins = ["tunesmith.testing.fixtures"]`` in the package's ``conftest.py``.
+a package that already does this. :mod:`tunesmith.testing.fixtures` has fixtures: a tiny model, a tiny dataset, plans.
 
 A suite is imported when its name is first used, so that testing a format does not import torch.
 """
