@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import pytest
-
 from tunesmith.config import Setting
 from tunesmith.errors import Problem
 from tunesmith.kinds import choices, describe, read_kind, write_kind
