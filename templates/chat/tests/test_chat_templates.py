@@ -28,7 +28,7 @@ def suite(name: str, **more: Any) -> type[TemplateSuite]:
 
 
 #: What a family does otherwise than the suite takes for granted.
-OTHERWISE: dict[str, dict[str, Any]] = {}
+OTHERWISE: dict[str, dict[str, Any]] = {"glm4_moe": {"ends_with_stop": False}}
 
 globals().update({f"Test_{name}": suite(name, **OTHERWISE.get(name, {})) for name in SPECS})
 

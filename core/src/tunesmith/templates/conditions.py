@@ -51,6 +51,9 @@ def _check(node: ast.expr) -> None:
         _check(node.operand)
     elif isinstance(node, ast.Compare) and len(node.ops) == 1:
         _check_comparison(node)
+    elif isinstance(node, ast.List | ast.Tuple):
+        for value in node.elts:
+            _check(value)
     elif not (isinstance(node, ast.Constant) and isinstance(node.value, str | int)):
         path_of(node)
 
@@ -130,6 +133,9 @@ def _comparison(node: ast.Compare) -> Predicate:
 
 
 def _value(node: ast.expr) -> Predicate:
+    if isinstance(node, ast.List | ast.Tuple):
+        values = [_value(value) for value in node.elts]
+        return lambda scope: [value(scope) for value in values]
     return _compiled(node) if isinstance(node, ast.Constant) else lookup(path_of(node))
 
 
@@ -189,6 +195,8 @@ def _jinja_comparison(node: ast.Compare) -> str:
 
 
 def _jinja_value(node: ast.expr) -> str:
+    if isinstance(node, ast.List | ast.Tuple):
+        return f"[{', '.join(map(_jinja_value, node.elts))}]"
     return ast.unparse(node) if isinstance(node, ast.Constant) else jinja_path(path_of(node))
 
 

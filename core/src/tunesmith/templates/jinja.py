@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING
 from tunesmith.templates.conditions import jinja_path, names_in
 from tunesmith.templates.conditions import to_jinja as condition
 from tunesmith.templates.filters import FILTERS
-from tunesmith.templates.model import Each, If, Node, Slot, Template, ToolTable, Trim, Value, Words, conditions_in, paths_in
+from tunesmith.templates.model import (
+    Each,
+    If,
+    Node,
+    Part,
+    Slot,
+    Template,
+    ToolTable,
+    Trim,
+    Value,
+    Words,
+    conditions_in,
+    paths_in,
+)
 from tunesmith.templates.thinking import tags
 
 if TYPE_CHECKING:
@@ -94,6 +107,7 @@ class _Export:
         slots = [slot for _, slot in self.template.slots()]
         if self.tools:
             slots += [self.tools.declare, self.tools.open, self.tools.call, self.tools.between, self.tools.close]
+        slots += self._parts().values()
         for slot in slots:
             yield from (".".join(path) for path in paths_in(slot))
             yield from (path[0] for path in paths_in(slot))
@@ -102,10 +116,18 @@ class _Export:
         for rule in self.template.refuse:
             yield from names_in(rule.when)
 
+    def _parts(self) -> dict[str, Slot]:
+        return {**self.template.parts, **(self.tools.parts if self.tools else {})}
+
+    def _macros(self) -> Iterator[str]:
+        for name, slot in self._parts().items():
+            yield f"{{%- macro part_{name}(it) -%}}{self.nodes(slot)}{{%- endmacro -%}}"
+
     # -- the whole ---------------------------------------------------------------------------------------------------
 
     def whole(self) -> str:
-        lines = [_TEXT_MACRO.strip(), *self._settings(), *self._checks(), self.slot("prefix"), self._system(), *self._ends()]
+        lines = [_TEXT_MACRO.strip(), *self._macros(), *self._settings(), *self._checks()]
+        lines += [self.slot("prefix"), self._system(), *self._ends()]
         lines += ["{%- for message in rest -%}", *self._turn(), "{%- endfor -%}"]
         lines += [self.slot("ending"), *self._prompt()]
         return "\n".join(line for line in lines if line)
@@ -275,6 +297,8 @@ class _Export:
             return self._if(node)
         if isinstance(node, Each):
             return self._each(node)
+        if isinstance(node, Part):
+            return f"{{{{- part_{node.name}({jinja_path(node.path)}) -}}}}"
         assert isinstance(node, Trim)
         self.blocks += 1
         name = f"block{self.blocks}"
@@ -305,12 +329,16 @@ class _Export:
 
     def _each(self, node: Each) -> str:
         many, names = jinja_path(node.path), ", ".join(node.names)
-        many = f"({many} or {{}}).items()" if len(node.names) == 2 else f"{many} or []"
+        if len(node.names) == 2:
+            many = f"({many} or {{}})|dictsort" if node.ordered else f"({many} or {{}}).items()"
+        else:
+            many = f"({many} or [])|sort" if node.ordered else f"{many} or []"
         return f"{{%- for {names} in {many} -%}}{self._marks()}{self.nodes(node.body)}{{%- endfor -%}}"
 
     def _marks(self) -> str:
         used = [name for name in ("first", "last") if f"loop_{name}" in self.names]
-        return "".join(f"{{%- set loop_{name} = loop.{name} -%}}" for name in used)
+        index = "{%- set loop_index = loop.index0 -%}" if "loop_index" in self.names else ""
+        return "".join(f"{{%- set loop_{name} = loop.{name} -%}}" for name in used) + index
 
     def _tools(self) -> str:
         return f"{{%- if tools -%}}{self.nodes(self._declaration())}{{%- endif -%}}" if self.tools else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.data.conversation import Call
-from tunesmith.templates.model import Each, If, Node, Slot, Trim, Value, Words
+from tunesmith.templates.model import Each, If, Node, Part, Slot, Trim, Value, Words
 
 _DECODER = json.JSONDecoder()
 _NAME = re.compile(r"[\w.:/-]+")
@@ -55,6 +55,8 @@ def _node(node: Node, rest: Slot, text: str, at: int, found: _Found) -> int | No
         return _value(node, rest, text, at, found)
     if isinstance(node, Each):
         return _each(node, text, at, found)
+    if isinstance(node, Part):
+        return None
     if isinstance(node, Trim):
         return _match(node.body, text, at, found)
     return _any_branch(node, rest, text, at, found)

@@ -42,11 +42,24 @@ class If:
 
 @dataclass(frozen=True)
 class Each:
-    """``{each call in calls}…{end}``, or ``{each key, value in call.arguments}…{end}`` for an object."""
+    """``{each call in calls}…{end}``, or ``{each key, value in call.arguments}…{end}`` for an object.
+
+    ``ordered``: by key, as ``{each key, value in call.arguments|sorted}`` asks.
+    """
 
     names: tuple[str, ...]
     path: tuple[str, ...]
     body: Slot
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """``{part schema tool.function.parameters}``: the named part, with what stands at ``path`` as ``it``. A part may write
+    itself again, as schemas inside schemas need."""
+
+    name: str
+    path: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class Trim:
     body: Slot
 
 
-Node: TypeAlias = Words | Value | If | Each | Trim
+Node: TypeAlias = Words | Value | If | Each | Trim | Part
 Slot: TypeAlias = tuple[Node, ...]
 
 
@@ -107,6 +120,7 @@ class ToolTable:
     close: Slot = ()
     result: Slot = (Value(("result", "content")),)
     alone: bool = False
+    parts: Mapping[str, Slot] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -120,6 +134,7 @@ class Template:
     :param reply: what the model writes, stop token included; ``after``: follows it, seen and not learned.
     :param tool: consecutive results together. ``ending``: comes after the last turn.
     :param order: ``alternate`` refuses anything but user and assistant in turns.
+    :param parts: named pieces of slots, for what slots share or what holds itself.
     :param notes: what is peculiar to the published template; ``differs``: where this table departs from it on purpose.
     """
 
@@ -149,6 +164,7 @@ class Template:
     after: Slot = ()
     tool: Slot = ()
     ending: Slot = ()
+    parts: Mapping[str, Slot] = field(default_factory=dict)
     identity: str = ""
 
     def slots(self) -> Iterator[tuple[str, Slot]]:
@@ -179,7 +195,7 @@ def values_in(slot: Slot) -> Iterator[Value]:
 
 def paths_in(slot: Slot) -> Iterator[tuple[str, ...]]:
     """Every path that a slot's placeholders and loops name, conditions not included."""
-    return (node.path for node in nodes_in(slot) if isinstance(node, Value | Each))
+    return (node.path for node in nodes_in(slot) if isinstance(node, Value | Each | Part))
 
 
 def conditions_in(slot: Slot) -> Iterator[str]:

@@ -15,11 +15,13 @@ from tunesmith.templates.model import (
     SLOT_KEYS,
     TOOL_SLOT_KEYS,
     DateRule,
+    Part,
     Refusal,
     Slot,
     Template,
     Thinking,
     ToolTable,
+    nodes_in,
 )
 from tunesmith.templates.slots import BadSlot, check_condition, parse_slot
 from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_toml
@@ -29,8 +31,8 @@ LANGUAGE = 1
 _TEXTS = ("summary", "source", "default_system", "bos", "eos", "order")
 _LISTS = ("models", "notes", "differs", "stop")
 _TABLES = ("date", "thinking", "refuse")
-_KEYS = (*_TEXTS, *_LISTS, *_TABLES, *SLOT_KEYS, "tools", "extends")
-_TOOL_KEYS = (*TOOL_SLOT_KEYS, "alone", "extends")
+_KEYS = (*_TEXTS, *_LISTS, *_TABLES, *SLOT_KEYS, "tools", "parts", "extends")
+_TOOL_KEYS = (*TOOL_SLOT_KEYS, "alone", "parts", "extends")
 _CALL_NAMES = ("call", "tool", "result")
 
 
@@ -182,10 +184,12 @@ class _Reading:
             thinking=self._thinking(table.get("thinking")),
             refuse=self._refusals(table.get("refuse", [])),
             tools=self._tools_of(table.get("tools")),
+            parts=self._parts(table.get("parts", {}), "parts"),
             identity=_identity(table),
             **plain,
         )
         self._whole(template)
+        self._check_parts(template)
         return template
 
     def _whole(self, template: Template) -> None:
@@ -211,7 +215,28 @@ class _Reading:
                 self.bad(at + key, f"has the key {key!r}, which tool syntaxes do not have", nearest(key, _TOOL_KEYS))
         slots = {key: self._slot(table[key], at + key, _CALL_NAMES) for key in TOOL_SLOT_KEYS if key in table}
         source = {key: table[key] for key in TOOL_SLOT_KEYS if isinstance(table.get(key), str)}
-        return ToolTable(name=name, alone=bool(table.get("alone", False)), source=source, **slots)
+        parts = self._parts(table.get("parts", {}), f"{at}parts")
+        source |= {f"parts.{key}": str(text) for key, text in dict(table.get("parts", {})).items()}
+        return ToolTable(name=name, alone=bool(table.get("alone", False)), parts=parts, source=source, **slots)
+
+    def _parts(self, table: Any, key: str) -> dict[str, Slot]:
+        if not isinstance(table, Mapping):
+            self.bad(key, f"{key} is no table")
+            return {}
+        return {name: self._slot(text, f"{key}.{name}", _CALL_NAMES) for name, text in table.items()}
+
+    def _check_parts(self, template: Template) -> None:
+        """Every part that is written must be there."""
+        tools = template.tools if isinstance(template.tools, ToolTable) else ToolTable()
+        parts = {**template.parts, **tools.parts}
+        slots = dict(template.slots())
+        slots |= {f"tools.{key}": getattr(tools, key) for key in TOOL_SLOT_KEYS} | {
+            f"parts.{key}": slot for key, slot in parts.items()
+        }
+        for key, slot in slots.items():
+            for node in nodes_in(slot):
+                if isinstance(node, Part) and node.name not in parts:
+                    self.bad(key, f"{key} writes the part {node.name!r}, which there is not", nearest(node.name, parts))
 
     def _slot(self, text: Any, key: str, known: Collection[str] = ()) -> Slot:
         if not isinstance(text, str):

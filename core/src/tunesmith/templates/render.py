@@ -138,7 +138,7 @@ class _Writers:
                 f"The template {template.name!r} writes tools as {template.tools!r}, a tool syntax that is not installed.",
                 f"Write [syntax.{template.tools}] beside it in {template.where}, or install the plugin that has it.",
             )
-        made = WriterSet(template.thinking, template.tools)
+        made = WriterSet(template.thinking, template.tools, template.parts)
         self.template = template
         self.slots: dict[str, Writer | None] = {key: made.writer(slot) if slot else None for key, slot in template.slots()}
         self.declare = made.writer((Value(("tools",)),))

@@ -1,4 +1,5 @@
-"""Slot text → nodes: ``{content}``, ``{if last}…{else}…{end}``, ``{each call in calls}…{end}``, ``{trim}…{end}``.
+"""Slot text → nodes: ``{content}``, ``{if last}…{else}…{end}``, ``{each call in calls}…{end}``, ``{trim}…{end}``,
+``{part schema it.items}``.
 
 A brace that does not begin one of these is just a brace, so JSON can be written as it is.
 """
@@ -12,14 +13,15 @@ from dataclasses import dataclass, field
 from tunesmith.errors import nearest
 from tunesmith.templates.conditions import BadCondition, names_in
 from tunesmith.templates.filters import FILTERS
-from tunesmith.templates.model import Branch, Each, If, Node, Slot, Trim, Value, Words
+from tunesmith.templates.model import Branch, Each, If, Node, Part, Slot, Trim, Value, Words
 from tunesmith.templates.vocabulary import FACTS, VALUES
 
 _NAME = r"[a-z_]+(?:\.[A-Za-z_]+)*"
 _TAG = re.compile(
     r"\{(?:"
     r"(?P<branch>if|elif) (?P<condition>[^{}\n]+)"
-    r"|each (?P<names>[a-z_]+(?:, [a-z_]+)?) in (?P<many>" + _NAME + r")"
+    r"|each (?P<names>[a-z_]+(?:, [a-z_]+)?) in (?P<many>" + _NAME + r")(?P<sorted>\|sorted)?"
+    r"|part (?P<part>[a-z_]+) (?P<of>" + _NAME + r")"
     r"|(?P<word>else|end|trim)"
     r"|(?P<path>" + _NAME + r")(?P<filters>(?:\|[a-z_0-9]+)*)"
     r")\}"
@@ -41,6 +43,7 @@ class _Open:
     kind: str
     names: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
+    ordered: bool = False
     condition: str | None = None
     branches: list[Branch] = field(default_factory=list)
     body: list[Node] = field(default_factory=list)
@@ -72,7 +75,11 @@ def _take(tag: re.Match[str], stack: list[_Open], known: Collection[str]) -> Non
     elif tag["many"]:
         path = tuple(tag["many"].split("."))
         _check_name(path[0], names, tag[0])
-        stack.append(_Open("each", tuple(tag["names"].split(", ")), path))
+        stack.append(_Open("each", tuple(tag["names"].split(", ")), path, bool(tag["sorted"])))
+    elif tag["part"]:
+        path = tuple(tag["of"].split("."))
+        _check_name(path[0], names, tag[0])
+        stack[-1].body.append(Part(tag["part"], path))
     elif tag["word"] == "trim":
         stack.append(_Open("trim"))
     elif tag["word"] == "end":
@@ -139,7 +146,7 @@ def _close(stack: list[_Open]) -> None:
     level = stack.pop()
     body = tuple(_joined(level.body))
     if level.kind == "each":
-        stack[-1].body.append(Each(level.names, level.path, body))
+        stack[-1].body.append(Each(level.names, level.path, body, level.ordered))
     elif level.kind == "trim":
         stack[-1].body.append(Trim(body))
     else:

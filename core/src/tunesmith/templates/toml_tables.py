@@ -12,7 +12,7 @@ from typing import Any
 
 from tunesmith.errors import ConfigError, Problem
 
-_HEADER = re.compile(r"^\s*\[(?P<name>[^\[\]]+)\]\s*(?:#.*)?$")
+_HEADER = re.compile(r'^\s*\[(?P<name>[\w."-]+)\]\s*(?:#.*)?$')
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TomlFile:
         return f"{self.path}:{self._line(table, key)}"
 
     def _line(self, table: str, key: str) -> int:
-        lines = self.text.splitlines()
+        lines = list(_outside(self.text))
         start = next((at for at, line in enumerate(lines) if header(line) == table), 0)
         if not key:
             return start + 1
@@ -78,7 +78,7 @@ def _read(path: Path, changed: int) -> TomlFile:
 def headers(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Each table's name with its lines up to the next table, without parsing: cheap enough for every start."""
     name, lines = None, []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _outside(path.read_text(encoding="utf-8")):
         found = header(line)
         if found is None:
             lines.append(line)
@@ -88,6 +88,20 @@ def headers(path: Path) -> Iterator[tuple[str, list[str]]]:
         name, lines = found, []
     if name is not None:
         yield name, lines
+
+
+def _outside(text: str) -> Iterator[str]:
+    """The lines of a file, those inside a text of several lines left empty: they may look like anything."""
+    quotes = ""
+    for line in text.splitlines():
+        yield "" if quotes else line
+        while found := (line.find(quotes) if quotes else _opening(line)) + 1:
+            quotes, line = ("" if quotes else line[found - 1 : found + 2]), line[found + 2 :]
+
+
+def _opening(line: str) -> int:
+    found = [at for at in (line.find('"""'), line.find("'''")) if at >= 0]
+    return min(found, default=-1)
 
 
 def file_with(folder: Path, table: str) -> Path | None:

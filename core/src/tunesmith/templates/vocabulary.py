@@ -17,6 +17,8 @@ VALUES: Mapping[str, str] = {
     "tools": "the declaration of the tools; in a loop, the tools",
     "calls": "the turn's calls as the tool syntax writes them; in a loop, the calls",
     "results": "the results of consecutive tool turns, for loops",
+    "it": "in a part: what the part is about",
+    "loop_index": "in a loop: how many items came before",
     "lbrace": "an opening brace, where one before a word would be taken for a tag",
 }
 

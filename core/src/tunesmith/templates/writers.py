@@ -12,16 +12,20 @@ from tunesmith.contracts import ToolSyntax
 from tunesmith.data.conversation import Call
 from tunesmith.templates.conditions import Predicate, lookup, predicate
 from tunesmith.templates.filters import FILTERS, text_of
-from tunesmith.templates.model import Each, If, Node, Slot, Thinking, ToolTable, Trim, Value, Words
+from tunesmith.templates.model import Each, If, Node, Part, Slot, Thinking, ToolTable, Trim, Value, Words
 
 Parts: TypeAlias = list[tuple[str, bool]]
 Writer: TypeAlias = Callable[[dict[str, Any], Parts], None]
 
 
 class WriterSet:
-    """Makes the writers of one template; ``special`` are the values made of pieces: tools, calls, thinking."""
+    """Makes the writers of one template: of its slots, its parts, and the values made of pieces (tools, calls, thinking)."""
 
-    def __init__(self, thinking: Thinking | None, tools: ToolTable | ToolSyntax | None) -> None:
+    def __init__(
+        self, thinking: Thinking | None, tools: ToolTable | ToolSyntax | None, parts: Mapping[str, Slot] | None = None
+    ) -> None:
+        self._part_slots = {**(parts or {}), **(tools.parts if isinstance(tools, ToolTable) else {})}
+        self._parts: dict[str, Writer] = {}
         self._special: dict[str, Writer] = {"thinking": _thinking(thinking), "tools": _nothing, "calls": _nothing}
         if isinstance(tools, ToolTable):
             self._special["tools"] = self._declaration(tools)
@@ -50,7 +54,20 @@ class WriterSet:
             return self._value(node)
         if isinstance(node, If):
             return self._branches(node)
+        if isinstance(node, Part):
+            return self._part(node)
         return self._each(node) if isinstance(node, Each) else self._trim(node)
+
+    def _part(self, node: Part) -> Writer:
+        find = lookup(node.path)
+        if node.name not in self._parts:
+            self._parts[node.name] = _nothing  # a part that writes itself finds the name taken; it is looked up when it runs
+            self._parts[node.name] = self.writer(self._part_slots[node.name])
+
+        def write(scope: dict[str, Any], out: Parts) -> None:
+            self._parts[node.name]({**scope, "it": find(scope)}, out)
+
+        return write
 
     def _value(self, node: Value) -> Writer:
         if len(node.path) == 1 and node.path[0] in self._special:
@@ -77,10 +94,12 @@ class WriterSet:
         def write(scope: dict[str, Any], out: Parts) -> None:
             many = find(scope) or ()
             items = list(many.items()) if isinstance(many, Mapping) else [(item,) for item in many]
+            if node.ordered:
+                items.sort(key=lambda item: str(item[0]).lower())
             inner = dict(scope)
             for at, item in enumerate(items):
                 inner.update(zip(node.names, item, strict=False))
-                inner["loop_first"], inner["loop_last"] = at == 0, at == len(items) - 1
+                inner["loop_first"], inner["loop_last"], inner["loop_index"] = at == 0, at == len(items) - 1, at
                 body(inner, out)
 
         return write
@@ -110,7 +129,8 @@ class WriterSet:
             for at, item in enumerate(scope["calls"]):
                 if at:
                     between(scope, out)
-                inner["call"], inner["loop_first"] = item, at == 0
+                inner["call"], inner["loop_first"], inner["loop_index"] = item, at == 0, at
+                inner["loop_last"] = at == len(scope["calls"]) - 1
                 call(inner, out)
             closing(scope, out)
 
