@@ -47,7 +47,9 @@ def test_harm_is_found_and_named(tmp_path: Path, harm: object, trouble: str) -> 
     assert trouble in checkpoints.trouble_with(target)
 
 
-def test_resume_takes_the_newest_that_verifies_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_resume_takes_the_newest_that_verifies_and_says_why_not_a_newer_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for step in (3, 20, 100):
         write(tmp_path, step)
     (tmp_path / "checkpoint-100" / "model.safetensors").write_text("damaged")
@@ -55,7 +57,6 @@ def test_resume_takes_the_newest_that_verifies_and_says_so(tmp_path: Path, caplo
         found = checkpoints.find_checkpoint(tmp_path, True, trust=False)
     assert found.step == 20
     assert f"{tmp_path}/checkpoint-100 is not used: the content of model.safetensors has changed." in caplog.text
-    assert f"Going on from {tmp_path}/checkpoint-20." in caplog.text
 
 
 def test_resume_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:

@@ -195,7 +195,6 @@ def find_checkpoint(output_dir: Path, asked: bool | str, *, trust: bool) -> Chec
     for folder in reversed(checkpoints_in(output_dir)):
         trouble = trouble_with(folder)
         if not trouble:
-            log.warning("Going on from %s.", folder)
             return Checkpoint(folder, read_manifest(folder))
         log.warning("%s is not used: %s.", folder, trouble)
     raise TunesmithError(

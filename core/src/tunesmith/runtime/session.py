@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig, set_seed
-from transformers.utils import logging as transformers_logging
 
 from tunesmith.contracts import Accelerator, Backend, Launcher, Optimizer, Renderer, Trainer, Tuner
 from tunesmith.data.store import TokenStore
@@ -22,6 +20,7 @@ from tunesmith.runtime.arguments import Demand, build_arguments
 from tunesmith.runtime.checkpoint import Checkpoint, check_drift, clean_up, find_checkpoint
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
+from tunesmith.runtime.speaking import no_bars, speak
 from tunesmith.runtime.stopping import generation_config
 from tunesmith.templates import make_renderer
 
@@ -71,7 +70,8 @@ class Session:
         config = self.models["policy"].config
         config.use_cache = True  # training switches it off; whoever loads the result wants to generate
         try:
-            self.tuner.save(self.models["policy"], folder)
+            with no_bars():
+                self.tuner.save(self.models["policy"], folder)
         finally:
             config.use_cache = self.args.use_cache
         self.save_tokenizer(folder)
@@ -98,7 +98,7 @@ def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     :raises TunesmithError: something does not fit; found before weights are read wherever it can be.
     """
     session = _with_arguments(plan, plugins, prepared)
-    _quiet(session)
+    speak(plan)
     session.resume, session.fingerprints = _resume(session)
     set_seed(session.args.seed)
     session.backend.seed(session.args.seed)
@@ -156,14 +156,6 @@ def _callbacks(plan: Plan, plugins: Plugins) -> tuple[TrainerCallback, ...]:
     return (*_made(plan, plugins, "callbacks"), *trackers)
 
 
-def _quiet(session: Session) -> None:
-    """Libraries speak as loudly as ``verbosity`` says, and TensorBoard writes where ``logging_dir`` says."""
-    plan = session.plan
-    transformers_logging.set_verbosity(getattr(logging, str(plan["verbosity"]).upper()))
-    if plan["logging_dir"] and "TENSORBOARD_LOGGING_DIR" not in os.environ:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = plan["logging_dir"]
-
-
 # ---- resume ----------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +170,7 @@ def _resume(session: Session) -> tuple[Checkpoint | None, dict[str, str]]:
     wanted = True if str(asked).lower() == "true" else str(asked)
     checkpoint = find_checkpoint(session.output_dir, wanted, trust=plan["trust_checkpoint"])
     check_drift(checkpoint, now, plan["allow_drift"])
+    log.warning("Going on from %s.", checkpoint.folder)
     return checkpoint, now
 
 

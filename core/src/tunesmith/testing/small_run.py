@@ -101,12 +101,13 @@ class SmallPrepared:
     fingerprint: str = "small"
 
 
-def small_model(folder: Path, **config: Any) -> Path:
+def small_model(folder: Path, *, dtype: str = "float32", **config: Any) -> Path:
     """Write a two-layer model with a tokenizer into ``folder``."""
+    import torch
+
     write_tokenizer(folder)
-    tiny_llama(vocab_size=512, **{"bos_token_id": 400, "eos_token_id": 403, "pad_token_id": 401, **config}).save_pretrained(
-        folder
-    )
+    ids = {"bos_token_id": 400, "eos_token_id": 403, "pad_token_id": 401}
+    tiny_llama(vocab_size=512, **{**ids, **config}).to(getattr(torch, dtype)).save_pretrained(folder)
     return folder
 
 
