@@ -115,6 +115,7 @@ def test_options_get_their_tuples_back_from_a_plan_that_was_json() -> None:
         (str, 5, "5"),
         (Strategy, Word("no"), "no"),
         (Strategy, False, "no"),
+        (Strategy, Word("Steps"), "steps"),
         (Literal[4, 8], Word("8"), 8),
         (Literal["none", "all"] | None, Word("none"), "none"),
         (tuple[str, ...], Word("q_proj, v_proj"), ("q_proj", "v_proj")),

@@ -226,12 +226,14 @@ def _literal(kind: Any, raw: Any) -> Any:
         if len(words) == 1:
             return words[0]
     for value in values:
-        if not isinstance(value, str) and isinstance(raw, str) and _spells(value, raw):
+        if isinstance(raw, str) and _spells(value, raw):
             return value
     raise BadValueError(describe(kind), nearest(raw, values) if isinstance(raw, str) else "")
 
 
 def _spells(value: Any, raw: str) -> bool:
+    if isinstance(value, str):
+        return value.lower() == raw.lower()
     try:
         return bool(_convert(type(value), raw) == value)
     except BadValueError:
