@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tunesmith import planning, settings
 from tunesmith.errors import ConfigError
 from tunesmith.plan import Plan
@@ -164,6 +163,14 @@ def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(make:
 # ---- what is wrong ---------------------------------------------------------------------------------------------------
 
 
+def test_problems_of_reading_and_of_planning_come_together(plugins: Plugins) -> None:
+    config = settings.gather(plugins, {"stage": "stf", "lora_rank": 0, "learning_rat": 1}, environ={})
+    with pytest.raises(ConfigError) as caught:
+        planning.make(config, plugins, "train")
+    for word in ("'stf'", "lora_rank must be", "learning_rat"):
+        assert word in caught.value.message
+
+
 def test_every_problem_is_reported_at_once(make: MakePlan) -> None:
     told = problems(make, stage="stf", bf16=True, fp16=True, mask_history=True, train_on_prompt=True, template="chatmel")
     for word in ("'stf'", "bf16 and fp16 are both on", "contradict each other", "'chatmel'"):
@@ -220,7 +227,8 @@ def test_a_folder_with_an_adapter_stands_for_its_model(make: MakePlan, model: Pa
 
 def test_the_memory_estimate_counts_what_learns(make: MakePlan) -> None:
     full, lora = make(finetuning_type="full").estimate, make(finetuning_type="lora").estimate
-    assert full and lora
+    assert full is not None
+    assert lora is not None
     assert full.trainable == full.parameters == lora.parameters
     assert 0 < lora.trainable < full.trainable
     assert lora.parts["optimizer"] < full.parts["optimizer"]
@@ -239,9 +247,15 @@ def test_known_configurations_plan(plugins: Plugins, file: Path) -> None:
 
 def test_planning_imports_nothing_heavy(tmp_path: Path, model: Path, data: Path) -> None:
     run = tmp_path / "run.yaml"
-    run.write_text(f"model_name_or_path: {model}\ndataset: a\ndataset_dir: {data}\ntemplate: chatml\noutput_dir: {tmp_path}/o\n")
-    heavy = "{'torch', 'transformers', 'peft', 'datasets', 'accelerate', 'numpy'}"
-    code = f"import sys; from tunesmith.cli.main import main; s = main(['plan', {str(run)!r}]); assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules); sys.exit(s)"
+    run.write_text(
+        f"model_name_or_path: {model}\ndataset: a\ndataset_dir: {data}\ntemplate: chatml\noutput_dir: {tmp_path}/o\n"
+    )
+    code = (
+        "import sys; from tunesmith.cli.main import main\n"
+        f"status = main(['plan', {str(run)!r}])\n"
+        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'accelerate', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(status or bool(heavy))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "plan of tunesmith train" in done.stdout

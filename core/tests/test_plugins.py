@@ -9,7 +9,6 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-
 from tunesmith import API_VERSION, TunesmithError
 from tunesmith.plugins import Plugins, switched_off
 
@@ -50,7 +49,9 @@ def test_a_spec_is_listed_without_importing_what_it_loads(plugin: MakePlugin) ->
 
 
 def test_what_cannot_be_loaded_names_plugin_distribution_and_remedy(plugin: MakePlugin) -> None:
-    with pytest.raises(TunesmithError, match=r"'shrink' of plugin a .* cannot be loaded: No module named 'heavy_torch_thing'") as caught:
+    with pytest.raises(
+        TunesmithError, match=r"'shrink' of plugin a .* cannot be loaded: No module named 'heavy_torch_thing'"
+    ) as caught:
         Plugins(found=[plugin("a", SHRINK)]).tuners.get("shrink").load()
     assert "--without a" in caught.value.hint
 

@@ -26,7 +26,7 @@ def _read(config: Config, plugins: Plugins | None) -> tuple[RunConfig, Plugins]:
     source = Path(config) if isinstance(config, str) else config
     folder = source.parent if isinstance(source, Path) else None
     plugins = plugins or Plugins(without=switched_off(), local=folder)
-    return settings.read(plugins, source), plugins
+    return settings.gather(plugins, source), plugins
 
 
 def plan(config: Config, *, command: str = "train", plugins: Plugins | None = None) -> Plan:

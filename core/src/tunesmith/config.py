@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.errors import Problem
+
 if TYPE_CHECKING:
     from tunesmith.keys import KeyTable
 
@@ -31,13 +33,14 @@ class Setting:
 class RunConfig:
     """A configuration that was read and type-checked, and not yet planned.
 
-    ``settings`` holds only what was given; ``notices`` say what was translated.
+    ``settings`` holds only what was given, less what is wrong, which ``problems`` lists; ``notices`` say what was translated.
     """
 
     settings: Mapping[str, Setting]
     keys: KeyTable
     file: Path | None = None
     notices: tuple[str, ...] = field(default=())
+    problems: tuple[Problem, ...] = field(default=())
 
     def value(self, key: str) -> Any:
         """The given value, or the owner's default."""

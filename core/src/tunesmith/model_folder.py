@@ -82,7 +82,9 @@ def fetch_model(name: str, *, revision: str = "main", cache_dir: str | None = No
     try:
         return Path(snapshot_download(name, revision=revision, cache_dir=cache_dir, token=token))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise TunesmithError(f"{name} could not be fetched: {error}", "Check the name, the network and hf_hub_token.") from error
+        raise TunesmithError(
+            f"{name} could not be fetched: {error}", "Check the name, the network and hf_hub_token."
+        ) from error
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

@@ -25,11 +25,26 @@ Source = Path | Mapping[str, Any] | None
 def read(
     plugins: Plugins, source: Source = None, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ
 ) -> RunConfig:
+    """As :func:`gather`, for who needs a configuration without problems.
+
+    :raises ConfigError: everything that is wrong, each with its place and with what to write instead.
+    """
+    config = gather(plugins, source, overrides, environ)
+    if config.problems:
+        raise ConfigError(config.problems)
+    return config
+
+
+def gather(
+    plugins: Plugins, source: Source = None, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ
+) -> RunConfig:
     """Read one run's configuration. The command line wins over the environment, and that over the file.
+
+    What is wrong is kept in ``problems``, so that planning can report it together with what it finds itself.
 
     :param source: a YAML or JSON file, or a mapping of flat keys; without it the file may stand among ``overrides``.
     :param overrides: words of a command line.
-    :raises ConfigError: everything that is wrong, each with its place and with what to write instead.
+    :raises ConfigError: there is no such file.
     """
     reading = Reading(KeyTable.of(plugins))
     words = read_words(overrides, reading.keys)
@@ -38,9 +53,7 @@ def read(
     for layer in (given, read_environment(environ), words.entries):
         reading.take(layer)
     settings = {key: setting for key, parts in reading.parts.items() if (setting := reading.setting(key, parts))}
-    if reading.problems:
-        raise ConfigError(reading.problems)
-    return RunConfig(settings, reading.keys, file, tuple(dict.fromkeys(reading.notices)))
+    return RunConfig(settings, reading.keys, file, tuple(dict.fromkeys(reading.notices)), tuple(reading.problems))
 
 
 def _source(source: Source, files: list[str], reading: Reading) -> tuple[list[Entry], Path | None]:

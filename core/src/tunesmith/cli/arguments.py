@@ -26,6 +26,6 @@ run_arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED, me
 def read_arguments(plugins: Plugins, arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> RunConfig:
     """Read the configuration that the words of a command line name, with their overrides and the environment.
 
-    :raises ConfigError: everything that is wrong with it.
+    What is wrong with it is reported by the plan that is made of it, together with what planning finds.
     """
-    return settings.read(plugins, None, arguments, environ)
+    return settings.gather(plugins, None, arguments, environ)

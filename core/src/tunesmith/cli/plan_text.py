@@ -17,7 +17,9 @@ def plan_text(plan: Plan, *, everything: bool = False) -> str:
     """All of a plan: what was chosen and why, models, data, memory, values with origin and owner, and what is not here."""
     sections = {
         "chosen": _table((WORDS[c.axis], c.name, str(c.owner), c.why) for c in plan.chosen),
-        "models": _table((m.role, m.path or f"{m.base_of} with its tuner off", _adapters(m.adapters)) for m in plan.models.values()),
+        "models": _table(
+            (m.role, m.path or f"{m.base_of} with its tuner off", _adapters(m.adapters)) for m in plan.models.values()
+        ),
         "data": _table(_dataset(dataset) for dataset in plan.datasets),
         "memory": _memory(plan.estimate),
         "values": _table(_values(plan, everything)),
@@ -61,7 +63,12 @@ def _memory(estimate: Estimate | None) -> list[str]:
     low, high = estimate.total * (1 - estimate.error), estimate.total * (1 + estimate.error)
     rows = [("parameters", f"{estimate.parameters:,}"), ("of them learning", f"{estimate.trainable:,}")]
     rows += [(part, size_text(size)) for part, size in estimate.parts.items()]
-    rows += [("peak", f"{size_text(estimate.total)} (between {size_text(low)} and {size_text(high)}; {estimate.basis}, not validated)")]
+    rows += [
+        (
+            "peak",
+            f"{size_text(estimate.total)} (between {size_text(low)} and {size_text(high)}; {estimate.basis}, not validated)",
+        )
+    ]
     return _table(rows)
 
 

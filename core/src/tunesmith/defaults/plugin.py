@@ -21,9 +21,15 @@ def tunesmith_commands() -> list[CommandSpec]:
             requires=("model_name_or_path", "dataset", "output_dir"),
         ),
         CommandSpec("plan", "tunesmith.cli.plan:plan", "Show everything a run would do, without doing it.", section=look),
-        CommandSpec("explain", "tunesmith.cli.explain:explain", "What a configuration key means, and who owns it.", section=look),
-        CommandSpec("schema", "tunesmith.cli.schema:schema", "Print the configuration's JSON Schema, for editors.", section=look),
-        CommandSpec("plugins", "tunesmith.cli.plugins:plugins", "List what is installed, broken and switched off.", section=look),
+        CommandSpec(
+            "explain", "tunesmith.cli.explain:explain", "What a configuration key means, and who owns it.", section=look
+        ),
+        CommandSpec(
+            "schema", "tunesmith.cli.schema:schema", "Print the configuration's JSON Schema, for editors.", section=look
+        ),
+        CommandSpec(
+            "plugins", "tunesmith.cli.plugins:plugins", "List what is installed, broken and switched off.", section=look
+        ),
         CommandSpec("data", "tunesmith.cli.data:data", "Report on datasets, preview rows and what is learned.", section=look),
         CommandSpec("template", "tunesmith.cli.template:template", "List, show, render and check templates.", section=look),
         CommandSpec("tiny", "tunesmith.cli.tiny:tiny", "Make a small random model to try things on.", section="Make"),

@@ -23,7 +23,7 @@ def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = Fa
 
     What is merely not here (a device, a package, a file) is listed in ``Plan.missing``; ``strict`` makes unused keys an error.
 
-    :raises ConfigError: the configuration is wrong; lists every problem of the host and of all plugins.
+    :raises ConfigError: the configuration is wrong; lists every problem of reading it, of the host and of all plugins.
     """
     draft = Draft(config, plugins, plugins.commands.get(command).spec)
     for step in STEPS:
@@ -31,7 +31,7 @@ def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = Fa
     if strict:
         draft.problems += [_unused(key, setting.origin, setting.owner) for key, setting in draft.unused.items()]
     plan = _finish(draft, command)
-    problems = [*draft.problems, *plugins.check_plan(plan)]
+    problems = [*config.problems, *draft.problems, *plugins.check_plan(plan)]
     if problems:
         raise ConfigError(problems)
     return plan

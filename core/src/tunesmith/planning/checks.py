@@ -74,10 +74,16 @@ def _template(draft: Draft) -> None:
     if not needs or documents or wish is None or not wish.path:
         return
     folder = find_in(draft, wish.path).folder
-    if folder is None or (folder / "chat_template.jinja").is_file() or "chat_template" in read_json(folder, "tokenizer_config.json"):
+    if (
+        folder is None
+        or (folder / "chat_template.jinja").is_file()
+        or "chat_template" in read_json(folder, "tokenizer_config.json")
+    ):
         return
     where = "template" if draft.given("template") else "model_name_or_path"
-    draft.problem(where, f"{wish.path} brings no chat template", "Name one: template: NAME (tunesmith template list shows them).")
+    draft.problem(
+        where, f"{wish.path} brings no chat template", "Name one: template: NAME (tunesmith template list shows them)."
+    )
 
 
 def _output(draft: Draft) -> None:

@@ -84,7 +84,9 @@ def _accelerators(draft: Draft, axis: str) -> None:
     attention = draft.value("flash_attn")
     offered = {o.spec.switch.value for o in draft.plugins.accelerators if o.spec.switch and o.spec.switch.key == "flash_attn"}
     if attention in planned()["flash_attn"] and attention not in offered:
-        draft.lacks("flash_attn", f"flash_attn: {attention} is not installed", f"It comes with {planned()['flash_attn'][attention]}.")
+        draft.lacks(
+            "flash_attn", f"flash_attn: {attention} is not installed", f"It comes with {planned()['flash_attn'][attention]}."
+        )
     picked = {spec.name: spec for spec in draft.picked(axis)}
     for spec in picked.values():
         for other in set(spec.excludes) & set(picked):
@@ -108,7 +110,9 @@ def _quantizer(draft: Draft, axis: str) -> None:
     for spec in draft.picked(axis):
         if draft.value("quantization_bit") not in spec.bits:
             bits = ", ".join(map(str, spec.bits))
-            draft.problem("quantization_bit", f"{spec.name} has no {draft.value('quantization_bit')} bits", f"Write one of {bits}.")
+            draft.problem(
+                "quantization_bit", f"{spec.name} has no {draft.value('quantization_bit')} bits", f"Write one of {bits}."
+            )
 
 
 # ---- template --------------------------------------------------------------------------------------------------------
@@ -133,7 +137,11 @@ def _template_file(draft: Draft, axis: str, name: str) -> None:
         draft.problem("template", f"there is no template file {name}", "It is looked for beside the configuration, then here.")
         return
     table = name.partition(":")[2]
-    draft.pick(axis, Offer(TemplateSpec(name, str(file), table), Owner("file", str(file), "unversioned")), draft.config.origin("template"))
+    draft.pick(
+        axis,
+        Offer(TemplateSpec(name, str(file), table), Owner("file", str(file), "unversioned")),
+        draft.config.origin("template"),
+    )
 
 
 def find_template_file(name: str, config: Path | None) -> Path | None:
@@ -158,7 +166,9 @@ def _backend(draft: Draft, axis: str) -> None:
         choose_named(draft, axis, "backend", str(wanted))
         for a, offer in draft.offers:
             if a == axis and not (probe := probe_backend(offer)).here:
-                draft.lacks("backend", f"the backend {offer.spec.name} is not here: {probe.reason}", "backend: auto picks one that is.")
+                draft.lacks(
+                    "backend", f"the backend {offer.spec.name} is not here: {probe.reason}", "backend: auto picks one that is."
+                )
         return
     _detect(draft, axis)
 

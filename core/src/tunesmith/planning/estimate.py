@@ -17,7 +17,15 @@ from tunesmith.planning.shapes import ModelShape, read_shape
 #: No figure here was compared with measured peaks yet; until it is, the truth may be half as much again or half as little.
 NOT_VALIDATED = 0.5
 #: Numbers an optimizer keeps per learned number, for those that keep other than Adam's two.
-OPTIMIZER_STATES = {"sgd": 0.0, "adafactor": 0.1, "adagrad": 1.0, "rmsprop": 1.0, "lion_32bit": 1.0, "lion_8bit": 0.25, "adamw_8bit": 0.5}
+OPTIMIZER_STATES = {
+    "sgd": 0.0,
+    "adafactor": 0.1,
+    "adagrad": 1.0,
+    "rmsprop": 1.0,
+    "lion_32bit": 1.0,
+    "lion_8bit": 0.25,
+    "adamw_8bit": 0.5,
+}
 ADAM_STATES = 2.0
 
 
@@ -29,7 +37,7 @@ def estimate(draft: Draft) -> None:
     shape = read_shape(folder) if folder else None
     if shape is None:
         return
-    parts, trainable = (_training(draft, shape) if draft.picked("trainers") else ({"weights": _weights(draft, shape, 0)}, 0))
+    parts, trainable = _training(draft, shape) if draft.picked("trainers") else ({"weights": _weights(draft, shape, 0)}, 0)
     draft.estimate = Estimate(shape.parameters, trainable, parts, NOT_VALIDATED, f"arithmetic on {shape.basis}")
 
 
@@ -59,7 +67,9 @@ def _weights(draft: Draft, shape: ModelShape, trainable: int) -> int:
     frozen = max(0, shape.parameters - trainable)
     if bits := draft.value("quantization_bit"):
         return int(frozen * bits / 8 * 1.06) + trainable * 4
-    return int(frozen * (2 if _low_precision(draft) else shape.bytes_per_weight)) + trainable * (2 if draft.value("pure_bf16") else 4)
+    return int(frozen * (2 if _low_precision(draft) else shape.bytes_per_weight)) + trainable * (
+        2 if draft.value("pure_bf16") else 4
+    )
 
 
 def _low_precision(draft: Draft) -> bool:

@@ -33,7 +33,11 @@ def _unfold_adapter(draft: Draft, name: str, adapters: tuple[str, ...]) -> tuple
         return name, adapters
     base = base_of(folder)
     if base is None:
-        draft.problem("model_name_or_path", f"{name} holds an adapter and does not say of which model", "Name the model, and give the folder as adapter_name_or_path.")
+        draft.problem(
+            "model_name_or_path",
+            f"{name} holds an adapter and does not say of which model",
+            "Name the model, and give the folder as adapter_name_or_path.",
+        )
         return name, adapters
     draft.notices.append(f"{name} holds an adapter ({spec.name}); its model is {base}")
     for key, value in (("model_name_or_path", base), ("adapter_name_or_path", (name, *adapters))):
@@ -83,9 +87,13 @@ def _check_model(draft: Draft, name: str) -> None:
         draft.note_error("model_name_or_path", error)
         return
     if not config:
-        draft.problem("model_name_or_path", f"{place.folder} holds no config.json, so it is no model", "Give the folder that holds it.")
+        draft.problem(
+            "model_name_or_path", f"{place.folder} holds no config.json, so it is no model", "Give the folder that holds it."
+        )
     elif not has_weights(place.folder) and not draft.value("train_from_scratch"):
-        draft.problem("model_name_or_path", f"{place.folder} holds no weights", "Give a complete model, or train_from_scratch: true.")
+        draft.problem(
+            "model_name_or_path", f"{place.folder} holds no weights", "Give a complete model, or train_from_scratch: true."
+        )
     elif "auto_map" in config and not draft.value("trust_remote_code"):
         draft.notices.append(f"{name} brings code of its own, which is not used: trust_remote_code is false")
 
@@ -98,4 +106,8 @@ def _check_adapter(draft: Draft, name: str) -> None:
         return
     if tuner_of(draft, place.folder) is None:
         names = ", ".join(f"{m.file} ({o.spec.name})" for o in draft.plugins.tuners for m in o.spec.marks)
-        draft.problem("adapter_name_or_path", f"{place.folder} bears no mark of an installed tuner", f"An adapter's folder holds one of: {names or 'none is known'}.")
+        draft.problem(
+            "adapter_name_or_path",
+            f"{place.folder} bears no mark of an installed tuner",
+            f"An adapter's folder holds one of: {names or 'none is known'}.",
+        )

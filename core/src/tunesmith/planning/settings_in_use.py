@@ -56,7 +56,9 @@ def _known_key(draft: Draft, key: Key) -> None:
         return
     draft.unused[key.name] = given
     if key.status == "later" and given.value not in (key.default, None, False):
-        draft.lacks(key.name, f"{key.name}: {given.value} is not built yet", f"It will come with {key.owner}. {key.reason}".strip())
+        draft.lacks(
+            key.name, f"{key.name}: {given.value} is not built yet", f"It will come with {key.owner}. {key.reason}".strip()
+        )
 
 
 def _what_to_do(draft: Draft) -> None:
