@@ -30,10 +30,20 @@ def carry_out(plan: Plan, plugins: Plugins) -> int:
 
 
 def prepare_environment(plan: Plan, plugins: Plugins) -> None:
-    """Set what the backend wants set before torch is imported; what the user has set stays."""
+    """Set what the backend wants set before torch is imported; what the user has set stays.
+
+    A process that shares its run with no other gets one device: transformers would otherwise split batches over all of them
+    within it (DataParallel), which changes what a step is.
+    """
+    alone = "LOCAL_RANK" not in os.environ and not any(
+        plugins.launchers.get(chosen.wanted).spec.spreads for chosen in plan.picked("launchers")
+    )
     for chosen in plan.picked("backends"):
-        for name, value in plugins.backends.get(chosen.wanted).spec.environment.items():
+        spec = plugins.backends.get(chosen.wanted).spec
+        for name, value in spec.environment.items():
             os.environ.setdefault(name, value)
+        if alone and spec.visible_devices:
+            os.environ[spec.visible_devices] = os.environ.get(spec.visible_devices, "0").partition(",")[0]
 
 
 def work(plan: Plan, plugins: Plugins) -> int:

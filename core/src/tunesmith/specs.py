@@ -217,9 +217,13 @@ class BackendSpec(Spec):
 
 @dataclass(frozen=True)
 class LauncherSpec(Spec):
-    """How one process becomes many. ``switch`` is the key or value that asks for it; exactly one has none: the default."""
+    """How one process becomes many. ``switch`` is the key or value that asks for it; exactly one has none: the default.
+
+    ``spreads``: it makes a process per device; where it does not, the one process sees one device only.
+    """
 
     switch: Switch | None = None
+    spreads: bool = False
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,8 @@ def _detect(draft: Draft, axis: str) -> None:
         if probe.here:
             why = "detected" + (f" ({'; '.join(reasons)})" if reasons else "")
             draft.pick(axis, offer, why)
+            if probe.devices > 1:
+                draft.notices.append(f"one process uses one of the {probe.devices} devices here")
             return
         reasons.append(f"no {offer.spec.name}: {probe.reason}")
     packages = sorted(set(draft.plugins.catalogue.names(axis).values()))
