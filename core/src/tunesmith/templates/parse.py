@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from tunesmith.errors import ConfigError, Problem, TunesmithError, nearest
 from tunesmith.specs import TemplateSpec
+from tunesmith.templates.dates import printed
 from tunesmith.templates.model import (
     SLOT_KEYS,
     TOOL_SLOT_KEYS,
@@ -188,13 +189,13 @@ class _Reading:
             identity=_identity(table),
             **plain,
         )
-        self._whole(template)
+        self._whole(template, table)
         self._check_parts(template)
         return template
 
-    def _whole(self, template: Template) -> None:
+    def _whole(self, template: Template, table: Mapping[str, Any]) -> None:
         for key in ("user", "reply"):
-            if not getattr(template, key):
+            if not table.get(key):
                 self.bad("", f"has no {key!r}", 'A template needs at least user = "…{content}…" and reply = "…{content}{eos}".')
         if not template.stop and not template.eos:
             self.bad("", "has neither stop nor eos", 'Write the token that ends a reply: stop = ["<|im_end|>"]')
@@ -278,7 +279,15 @@ class _Reading:
         if value is None or (found := self._fields(value, "date", ("format", "default"), known)) is None:
             return None
         lists = {key: tuple(found[key]) for key in ("weekdays", "months") if key in found}
-        return DateRule(str(found["format"]), str(found["default"]), **lists)
+        rule = DateRule(str(found["format"]), str(found["default"]), **lists)
+        try:
+            printed(rule, None)
+        except (KeyError, ValueError, IndexError) as error:
+            self.bad(
+                "date", f"date cannot be printed: {error}", 'Write it as in { format = "%d %b %Y", default = "2024-07-26" }.'
+            )
+            return None
+        return rule
 
     def _thinking(self, value: Any) -> Thinking | None:
         known = ("open", "close", "history")

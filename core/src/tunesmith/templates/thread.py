@@ -126,7 +126,7 @@ _READERS = {"system": _spoken, "user": _spoken, "assistant": _assistant, "tool":
 
 def _wrong_part(part: Part, role: str, number: int) -> TunesmithError:
     if isinstance(part, Media):
-        return TunesmithError(f"Turn {number} ({role}) has a {part.kind}, and this is a template for text only.")
+        return TunesmithError(f"Turn {number} ({role}) holds media ({part.kind}), and this is a template for text only.")
     return TunesmithError(f"Turn {number} ({role}) holds a {type(part).__name__.lower()}, which that role cannot say.")
 
 
