@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tunesmith import launch, planning, settings
 from tunesmith.plugins import Plugins
 
@@ -139,6 +138,7 @@ def test_one_run_calls_everybody_in_the_order_of_the_design(recorder: Any, tmp_p
         "template": "chatml",
         "output_dir": str(tmp_path / "out"),
         "finetuning_type": "lora",
+        "data_cache_dir": str(tmp_path / "cache"),
         "use_unsloth_gc": True,
         "backend": "cpu",
         "max_steps": 2,
