@@ -148,7 +148,7 @@ def test_doctor_fails_for_a_backend_that_was_asked_for(install: Install) -> None
 def test_doctor_warns_of_clashes_and_missing_packages(install: Install) -> None:
     found = findings(install(a=KEYED, b=KEYED, c=NEEDY, d=HERE))
     assert found["a and b and c both offer the tuner 'shrink'"] == "warn"
-    assert found["a and b both declare the key 'shrink_by'"] == "warn"
+    assert found["shrink_by is declared by a and b"] == "warn"
     assert found["the tuner 'shrink' needs no_such_package"] == "warn"
 
 

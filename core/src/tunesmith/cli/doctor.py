@@ -24,6 +24,7 @@ from tunesmith.installation import (
     unmet_requirements,
     version_of,
 )
+from tunesmith.keys import KeyTable
 from tunesmith.plugins import Plugins
 from tunesmith.specs import BackendSpec
 
@@ -104,16 +105,9 @@ def clashing_names(plugins: Plugins, _: Wish) -> Iterator[Finding]:
 
 def clashing_keys(plugins: Plugins, _: Wish) -> Iterator[Finding]:
     """Configuration keys that several plugins declare, each in a way of its own."""
-    declared: dict[str, dict[type, str]] = {}
-    for _axis, offer in plugins.offers():
-        for key in getattr(offer.spec.options, "__dataclass_fields__", ()):
-            declared.setdefault(key, {}).setdefault(offer.spec.options, offer.owner.plugin)
-    for key, kinds in declared.items():
-        owners = sorted(set(kinds.values()))
-        if len(owners) > 1:
-            yield Finding(
-                "warn", f"{' and '.join(owners)} both declare the key {key!r}", f"Switch one off: --without {owners[-1]}"
-            )
+    keys = KeyTable.of(plugins)
+    for error in filter(None, map(keys.clash, keys.clashes)):
+        yield Finding("warn", error.message, error.hint)
 
 
 def missing_packages(plugins: Plugins, _: Wish) -> Iterator[Finding]:
