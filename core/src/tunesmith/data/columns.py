@@ -120,8 +120,12 @@ class MediaSupply:
 
     def __post_init__(self) -> None:
         for kind, column in MEDIA_COLUMNS.items():
-            if files := self.row.items(column) if not isinstance(self.row.get(column), str) else [self.row.get(column)]:
-                self.left[kind] = [_path(file, self.row.names[column]) for file in files]
+            name = self.row.names.get(column)
+            if name is None:
+                continue
+            files = [self.row.get(column)] if isinstance(self.row.get(column), str) else self.row.items(column)
+            if files:
+                self.left[kind] = [_path(file, name) for file in files]
 
     def parts(self, text: str, column: str | None) -> tuple[Part, ...]:
         """Text with its placeholders replaced. Where the row has no files of a kind, the placeholder is plain text.

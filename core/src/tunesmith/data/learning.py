@@ -47,6 +47,11 @@ class Draft:
     weights: tuple[float, ...] | None = None
     prompt_too: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether the weights are just those that were rendered."""
+        return self.weights is None and not self.prompt_too
+
 
 def drafts(example: Example, renderer: Renderer | None, encoder: Encoder, wish: Learning) -> list[Draft]:
     """The sequences of an example, in the order of :data:`SEQUENCES`.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 #: Stretches up to this many characters come again and again (role names, line breaks): their ids are remembered.
 SHORT, REMEMBERED = 32, 65_536
+NO_IDS: list[int] = []
 
 
 @dataclass(slots=True)
@@ -47,7 +48,12 @@ class Encoded:
     @property
     def learned(self) -> bool:
         """Whether any token has a weight above zero."""
-        return any(weight > 0 for weight, length in zip(self.weights, self.lengths, strict=True) if length)
+        start = 0
+        for end, weight in zip(self.ends, self.weights, strict=True):
+            if weight > 0 and end > start:
+                return True
+            start = end
+        return False
 
     @property
     def lengths(self) -> list[int]:
@@ -100,14 +106,16 @@ class Encoder:
     def encode(self, rows: Sequence[Rendered]) -> list[Encoded]:
         """Encode rows in one batch of the tokenizer."""
         batch = Batch()
+        reader = _Reader(self, batch)
         for row in rows:
-            _Reader(self, batch).read(row.pieces)
+            reader.read(row.pieces)
         for bare, tokenizer in ((False, self.files.plain), (True, self.files.bare)):
             found = tokenizer.encode_batch_fast(batch.texts[bare], add_special_tokens=False)
+            items = batch.items
             for index, text, encoding in zip(batch.waiting[bare], batch.texts[bare], found, strict=True):
-                batch.items[index] = ids = encoding.ids
-                if len(text) <= SHORT:
-                    self._remember((text, bare), ids)
+                items[index] = encoding.ids
+                if len(text) <= SHORT and len(self._short) < REMEMBERED:
+                    self._short[text, bare] = items[index]
         return _assemble(batch)
 
     def tokens(self, rendered: Rendered) -> Tokens:
@@ -142,81 +150,82 @@ class Encoder:
 
     def known(self, text: str, bare: bool) -> list[int] | None:
         """The ids of a short stretch that was seen before."""
-        return self._short.get((text, bare)) if len(text) <= SHORT else None
+        return self._short.get((text, bare))
 
     def first_word(self, text: str) -> int:
         """Where the first added word in ``text`` begins; its length when there is none."""
         match = self._first_word.search(text) if self._first_word else None
         return match.start() if match else len(text)
 
-    def _remember(self, key: tuple[str, bool], ids: list[int]) -> None:
-        if len(self._short) < REMEMBERED:
-            self._short[key] = ids
-
 
 class _Reader:
-    """Cuts the pieces of one row into runs and stretches."""
+    """Cuts the pieces of rows into runs and stretches.
+
+    ``_text``: the stretch being gathered; ``_swallow``: the special token before it takes the blanks that follow;
+    ``_prefixed``: a text that begins here gets a space in front, as the whole text would.
+    """
+
+    __slots__ = ("_after_special", "_batch", "_encoder", "_prefixed", "_spaced", "_swallow", "_text")
 
     def __init__(self, encoder: Encoder, batch: Batch) -> None:
         self._encoder = encoder
         self._batch = batch
         self._text: list[str] = []
-        self._weight: float | None = None
+        self._spaced = encoder.files.prefix != "never"
+        self._after_special = encoder.files.prefix == "always"
         self._swallow = False
-        prefix = encoder.files.prefix
-        self._after_special = prefix == "always"
-        #: Whether a text that begins here gets a space in front, as the whole text would.
-        self._prefixed = prefix != "never"
+        self._prefixed = self._spaced
 
     def read(self, pieces: Sequence[Piece]) -> None:
+        """Read one row."""
+        batch, split = self._batch, self._encoder.split_control
+        weight: float | None = None
+        self._prefixed = self._spaced
         for piece in pieces:
             if not piece.text:
                 continue
-            if piece.weight != self._weight:
-                self._end_run()
-                self._weight = piece.weight
-            if piece.control:
-                self._read_control(piece.text)
-            else:
+            if piece.weight != weight:
+                self._end_run(weight)
+                weight = piece.weight
+            if not piece.control:
                 self._add(piece.text)
-        self._end_run()
-        self._batch.row_ends.append(len(self._batch.run_ends))
-
-    def _read_control(self, text: str) -> None:
-        for part in self._encoder.split_control(text):
-            if isinstance(part, str):
-                self._add(part)
-            else:
-                self._add_special(part)
+                continue
+            for part in split(piece.text):
+                if isinstance(part, str):
+                    self._add(part)
+                else:
+                    self._add_special(part)
+        self._end_run(weight)
+        batch.row_ends.append(len(batch.run_ends))
 
     def _add(self, text: str) -> None:
         if self._swallow:
             text = text.lstrip()
             self._swallow = not text
-        if text:
-            self._text.append(text)
+        self._text.append(text)
 
     def _add_special(self, token: Special) -> None:
-        self._end_stretch(strip=token.left)
+        if self._text:
+            self._end_stretch(token.left)
         self._batch.items.append(token.ids)
         self._swallow = token.right
         self._prefixed = self._after_special and token.prefix_after
 
-    def _end_run(self) -> None:
-        self._end_stretch()
+    def _end_run(self, weight: float | None) -> None:
+        if self._text:
+            self._end_stretch(False)
         self._swallow = False
-        if self._weight is not None:
+        if weight is not None:
             self._batch.run_ends.append(len(self._batch.items))
-            self._batch.weights.append(self._weight)
+            self._batch.weights.append(weight)
 
-    def _end_stretch(self, strip: bool = False) -> None:
+    def _end_stretch(self, strip: bool) -> None:
         text = "".join(self._text)
         self._text.clear()
         if strip:
             text = text.rstrip()
-        if not text:
-            return
-        bare = not self._prefixed and self._encoder.files.prefix != "never"
+        bare = self._spaced and not self._prefixed
+        self._prefixed = False
         if bare and self._after_special:
             # A space would be put after an added word too, so the bare reading holds up to the first of them only.
             at = self._encoder.first_word(text)
@@ -224,17 +233,16 @@ class _Reader:
             self._append(text[at:], False)
         else:
             self._append(text, bare)
-        self._prefixed = False
 
     def _append(self, text: str, bare: bool) -> None:
         if not text:
             return
         batch = self._batch
-        ids = self._encoder.known(text, bare)
+        ids = self._encoder.known(text, bare) if len(text) <= SHORT else None
         if ids is None:
             batch.waiting[bare].append(len(batch.items))
             batch.texts[bare].append(text)
-            ids = []
+            ids = NO_IDS
         batch.items.append(ids)
 
 
@@ -265,15 +273,14 @@ def _word_matcher(files: TokenizerFiles) -> re.Pattern[str] | None:
 def _assemble(batch: Batch) -> list[Encoded]:
     import numpy as np
 
-    lengths = np.fromiter(map(len, batch.items), np.int64, len(batch.items))
-    at = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    ids = np.fromiter(chain.from_iterable(batch.items), np.int32, int(at[-1]))
-    ends: list[int] = at[batch.run_ends].tolist() if batch.run_ends else []
+    at = [0, *accumulate(map(len, batch.items))]
+    ids = np.fromiter(chain.from_iterable(batch.items), np.int32, at[-1])
     rows: list[Encoded] = []
     first = start = 0
     for last in batch.row_ends:
-        end = ends[last - 1] if last > first else start
-        rows.append(Encoded(ids[start:end], [e - start for e in ends[first:last]], batch.weights[first:last]))
+        ends = [at[item] - start for item in batch.run_ends[first:last]]
+        end = start + ends[-1] if ends else start
+        rows.append(Encoded(ids[start:end], ends, batch.weights[first:last]))
         first, start = last, end
     return rows
 

@@ -5,10 +5,12 @@ Processes are spawned, not forked: a fork of a process with threads (those of th
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
@@ -38,7 +40,11 @@ def work_through(
     :param make: a function of a module, since it is sent to other processes by its name.
     """
     if workers <= 1:
-        yield from map(make(*arguments), blocks)
+        work = make(*arguments)
+        for block in blocks:
+            with collector_paused():
+                done = work(block)
+            yield done
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (make, arguments)) as pool:
         pending: deque[Future[Block]] = deque()
@@ -58,4 +64,17 @@ def _start(make: Callable[..., Work], arguments: tuple[object, ...]) -> None:
 
 def _run(block: Sequence[Row]) -> Block:
     assert _work is not None
-    return _work(block)
+    with collector_paused():
+        return _work(block)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the cycle collector from scanning a block's many live objects again and again: they hold no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

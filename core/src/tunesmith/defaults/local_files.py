@@ -93,7 +93,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     try:
         with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
-                if line.strip():
+                if not line.isspace():
                     yield number, line
     except UnicodeDecodeError as error:
         raise TunesmithError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error

@@ -1,0 +1,190 @@
+"""SFT data preparation against its floor: the raw tokenizer's ``encode_batch_fast`` on the same text in the same run.
+
+    python benchmarks/prepare.py                      about a million tokens, under two minutes
+    python benchmarks/prepare.py --tokens 30000000    the size that the project's figures are quoted at
+
+Prints tokens per CPU-second of both and their ratio, for one worker and for several, with and without packing, and peak memory.
+Start-up (imports, reading the tokenizer, spawning processes) is measured on an almost empty dataset and taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tunesmith.data.dataset_info import describe
+from tunesmith.data.dataset_rows import make_format
+from tunesmith.data.flow import prepare
+from tunesmith.data.learning import Learning, drafts
+from tunesmith.data.preparation import make_tools
+from tunesmith.defaults.local_files import LocalFiles
+from tunesmith.host_options import DataOptions, ModelOptions
+from tunesmith.plan import ModelWish, Plan
+from tunesmith.plugins import Plugins
+from tunesmith.testing.hand_plan import hand_plan
+
+TEXT = Path(__file__).parents[1] / "core/src/tunesmith/tiny_text"
+#: How words are told apart before they are split further: as Llama 3 and Qwen do it.
+WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TARGET = 0.85
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of all threads and processes together, and of the clock."""
+
+    cpu: float
+    wall: float
+
+
+def measure(work: Callable[[], object]) -> Measured:
+    """Run something and see what it costs."""
+    before, clock = _cpu(), time.perf_counter()
+    work()
+    return Measured(_cpu() - before, time.perf_counter() - clock)
+
+
+def _cpu() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+# ---- the data --------------------------------------------------------------------------------------------------------
+
+
+def make_model(folder: Path) -> Path:
+    """A model folder with a byte-level BPE tokenizer of the size of the shipped text."""
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(WORDS), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=8000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train([str(file) for file in sorted(TEXT.glob("*.txt"))], trainer)
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def sentences() -> list[str]:
+    """Lines of the shipped text, each word of some swapped for another so that no cache knows them all."""
+    return [
+        line for file in sorted(TEXT.glob("*.txt")) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
+
+
+def rows(count: int, seed: int = 0) -> Iterator[dict[str, str]]:
+    """Exchanges of very different length, most of them short, like those of instruction data."""
+    lines, dice = sentences(), random.Random(seed)
+    for _ in range(count):
+        asked, said = 1 + int(dice.expovariate(0.4)), 1 + int(dice.expovariate(0.12))
+        yield {
+            "instruction": " ".join(dice.choices(lines, k=asked)),
+            "input": "",
+            "output": "\n".join(dice.choices(lines, k=said)),
+        }
+
+
+def write_rows(folder: Path, count: int) -> None:
+    """The dataset ``bench`` of so many rows, and ``start`` of two."""
+    folder.mkdir()
+    for name, number in (("bench", count), ("start", 2)):
+        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(number))
+    entries = {name: {"file_name": f"{name}.jsonl"} for name in ("bench", "start")}
+    (folder / "dataset_info.json").write_text(json.dumps(entries))
+
+
+# ---- what is measured ------------------------------------------------------------------------------------------------
+
+
+def make_plan(root: Path, dataset: str, **options: object) -> Plan:
+    """The plan of a run that only prepares, into a cache of its own."""
+    number = len(list(root.glob("cache-*")))
+    data = DataOptions(
+        template="chatml", dataset_dir=str(root / "data"), data_cache_dir=str(root / f"cache-{number}"), **options
+    )  # type: ignore[arg-type]
+    (root / f"cache-{number}").mkdir()
+    model = str(root / "model")
+    found = describe([dataset], "train", dataset_dir=str(root / "data"), wants=("conversation",), plugins=PLUGINS)
+    plan = hand_plan(data, ModelOptions(model_name_or_path=model), seed=0)
+    return replace(plan, datasets=tuple(found.datasets), models={"policy": ModelWish("policy", model)})
+
+
+def ours(root: Path, **options: object) -> tuple[Measured, int]:
+    """What preparing costs beyond start-up, and how many tokens it made."""
+    start = measure(lambda: prepare(make_plan(root, "start", **options), PLUGINS))
+    found = []
+    whole = measure(lambda: found.append(prepare(make_plan(root, "bench", **options), PLUGINS)))
+    return Measured(whole.cpu - start.cpu, whole.wall - start.wall), found[0].report.sources[0].tokens
+
+
+def floor(root: Path, batch: int = 1000) -> tuple[Measured, int]:
+    """What the raw tokenizer alone costs on the same rendered text; reading and rendering are not counted."""
+    plan = make_plan(root, "bench")
+    encoder, renderer = make_tools(plan, PLUGINS)
+    format = make_format(plan.datasets[0], PLUGINS)
+    examples = (format.read(row, "conversation") for _, row in LocalFiles(plan.datasets[0]).rows())
+    texts = [drafts(example, renderer, encoder, Learning())[0].rendered.text for example in examples]
+    tokenizer = Tokenizer.from_file(str(root / "model/tokenizer.json"))
+    tokens = 0
+
+    def work() -> None:
+        nonlocal tokens
+        for at in range(0, len(texts), batch):
+            tokens += sum(map(len, tokenizer.encode_batch_fast(texts[at : at + batch], add_special_tokens=False)))
+
+    return measure(work), tokens
+
+
+PLUGINS = Plugins()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=1_000_000, help="roughly how many tokens to prepare")
+    parser.add_argument("--workers", type=int, default=2, help="how many processes the second figure uses")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_model(root / "model")
+        write_rows(root / "data", max(100, options.tokens // 230))
+        raw, tokens = floor(root)
+        print(f"{'':24}{'tokens':>12}{'CPU s':>9}{'clock s':>9}{'tokens/CPU s':>14}{'ratio':>8}")
+        show("raw tokenizer", raw, tokens, raw, tokens)
+        for name, more in (
+            ("one worker", {}),
+            ("packed", {"packing": True}),
+            (f"{options.workers} workers", {"preprocessing_num_workers": options.workers}),
+        ):
+            mine, count = ours(root, **more)
+            show(name, mine, count, raw, tokens)
+    print(
+        f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB; target ratio {TARGET}"
+    )
+
+
+def show(name: str, mine: Measured, count: int, raw: Measured, tokens: int) -> None:
+    """One line: the ratio is of tokens per CPU-second."""
+    speed = count / mine.cpu
+    print(
+        f"{name:24}{count:>12,}{mine.cpu:>9.2f}{mine.wall:>9.2f}{speed:>14,.0f}{speed / (tokens / raw.cpu):>8.2f}", flush=True
+    )
+
+
+if __name__ == "__main__":
+    main()
