@@ -48,7 +48,7 @@ QUICK: Mapping[str, Any] = {
     "disable_tqdm": True,
     "do_train": True,
     "disable_gradient_checkpointing": True,
-    "verbosity": "error",
+    "verbosity": "warning",
     "max_new_tokens": 4,
     "do_sample": False,
     "dataloader_num_workers": 0,
