@@ -7,6 +7,8 @@ from tunesmith import settings
 from tunesmith.environment import known_variable, read_environment, variables
 from tunesmith.errors import ConfigError, Problem
 from tunesmith.keys import KeyTable
+from tunesmith.planning.draft import Draft
+from tunesmith.planning.settings_in_use import settle
 from tunesmith.plugins import Plugins
 
 HOST_ONLY = Plugins(found=[])
@@ -76,3 +78,27 @@ def test_a_misspelt_variable_of_ours_is_an_error() -> None:
 def test_a_variable_that_stands_for_many_is_known() -> None:
     assert known_variable("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES") is not None
     assert known_variable("PATH") is None
+
+
+def planned(environ: dict[str, str], *words: str) -> tuple[set[str], set[str]]:
+    """What a plan calls unused, and where what it calls missing was asked for."""
+    draft = Draft(settings.read(HOST_ONLY, None, words, environ), HOST_ONLY, HOST_ONLY.commands.get("train").spec)
+    settle(draft)
+    return set(draft.unused), {problem.where for problem in draft.missing}
+
+
+def test_what_launchers_and_other_programs_set_does_not_disturb_a_run() -> None:
+    noise = {"MASTER_ADDR": "node-0", "MASTER_PORT": "29500", "NODE_RANK": "0", "API_PORT": "9000", "GRADIO_SHARE": "1"}
+    unused, missing = planned(noise)
+    assert unused == set()
+    assert not missing & set(noise)
+
+
+def test_what_a_variable_asks_for_and_nobody_brings_is_missing() -> None:
+    asked = {"FORCE_TORCHRUN": "1", "NNODES": "2", "USE_RAY": "1"}
+    assert set(asked) <= planned(asked)[1]
+
+
+def test_the_same_key_written_by_hand_is_shown_as_unused() -> None:
+    assert "api_port" in planned({"TUNESMITH_API_PORT": "9000"})[0]
+    assert "master_port" in planned({}, "master_port=9")[0]

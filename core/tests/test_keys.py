@@ -276,4 +276,4 @@ def test_a_known_key_matters_only_beside_what_it_belongs_to(
     key: str, given: dict[str, Any], command: str, matters: bool
 ) -> None:
     found: Key = KeyTable.of(Plugins(found=[]))[key]
-    assert found.matters(given, command) is matters
+    assert found.matters(given.get, command) is matters

@@ -9,7 +9,7 @@ command (``command=api``), or a word for what no key says (``media``).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -49,14 +49,14 @@ class Key:
     package: str = "tunesmith-core"
     shared_with: tuple[str, ...] = field(default=())
 
-    def matters(self, settings: Mapping[str, Any], command: str) -> bool:
-        """Whether the key has an effect under ``command`` and beside ``settings`` (flat key → value)."""
+    def matters(self, value: Callable[[str], Any], command: str) -> bool:
+        """Whether the key has an effect under ``command``; ``value`` gives the value of another flat key."""
         if not self.only_with:
             return True
         name, _, values = self.only_with.partition("=")
         if name == "command":
             return command in values.split()
-        return str(settings.get(name)) in values.split() if values else bool(settings.get(name))
+        return str(value(name)) in values.split() if values else bool(value(name))
 
 
 @dataclass(frozen=True)

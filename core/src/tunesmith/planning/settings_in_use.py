@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from tunesmith.config import Setting
+from tunesmith.environment import known_variable
 from tunesmith.planning.draft import Draft
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def _setting(draft: Draft, key: Key, defaults: dict[str, tuple[object, str]]) ->
 
 
 def _known_key(draft: Draft, key: Key) -> None:
-    """A key that a package still to come will own: what it asks for is not here, unless it asks for the default."""
+    """A key that a package still to come will own: what it asks for is not here, unless that has no effect in this run."""
     given = draft.config.settings.get(key.name)
-    if given is None:
+    matters = key.matters(draft.value, draft.command.name)
+    if given is None or (not matters and known_variable(given.origin)):  # launchers set theirs for every process
         return
     draft.unused[key.name] = given
-    if key.status == "later" and given.value not in (key.default, None, False):
+    if matters and key.status == "later" and given.value not in (key.default, None, False):
         draft.lacks(
             key.name, f"{key.name}: {given.value} is not built yet", f"It will come with {key.owner}. {key.reason}".strip()
         )
