@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,26 @@ if TYPE_CHECKING:
     from tunesmith.contracts import Outcome
 
 INTERRUPTED = 130
+SIGNALS = ("SIGTERM", "Ctrl-C")
+
+Say = Callable[[str], None]
 
 
-def carry_out(plan: Plan, plugins: Plugins) -> int:
+def say_nothing(text: str) -> None:
+    """For who wants no words, only what comes of the run."""
+
+
+def carry_out(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> int:
     """Do what the plan says, in as many processes as its launcher makes.
 
+    :param say: takes what people want to know on the way: what became of the data, where the result is.
     :return: the exit status.
     :raises ConfigError: something the run needs is not here.
     """
     plan.check_ready()
     prepare_environment(plan, plugins)
     launcher = plugins.launchers.get(plan.the("launchers").wanted).load()(plan)
-    status: int = launcher.spread(plan, lambda same: work(same, plugins))
+    status: int = launcher.spread(plan, lambda same: work(same, plugins, say))
     return status
 
 
@@ -46,10 +55,10 @@ def prepare_environment(plan: Plan, plugins: Plugins) -> None:
             os.environ[spec.visible_devices] = os.environ.get(spec.visible_devices, "0").partition(",")[0]
 
 
-def work(plan: Plan, plugins: Plugins) -> int:
+def work(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> int:
     """What each process of a run does; preparing data again costs nothing where it is already done."""
-    outcome = train(plan, plugins)
-    return INTERRUPTED if outcome.stopped in ("SIGTERM", "Ctrl-C") else 0
+    outcome = train(plan, plugins, say)
+    return INTERRUPTED if outcome.stopped in SIGNALS else 0
 
 
 def work_from_file(file: Path) -> int:
@@ -61,11 +70,13 @@ def work_from_file(file: Path) -> int:
     return work(plan, plugins)
 
 
-def train(plan: Plan, plugins: Plugins) -> Outcome:
+def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
     """Prepare the data, open the session, run the stage, write the artefacts."""
+    from tunesmith.data.digest import digest
     from tunesmith.data.flow import prepare
 
     prepared = prepare(plan, plugins)
+    say(digest(prepared.report))
     # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
     from tunesmith.runtime.artefacts import finish
     from tunesmith.runtime.session import open_session
@@ -84,4 +95,12 @@ def train(plan: Plan, plugins: Plugins) -> Outcome:
     finally:
         plugins.run_ended(session, outcome)
         session.close()
+    say(summary(plan, outcome))
     return outcome
+
+
+def summary(plan: Plan, outcome: Outcome) -> str:
+    """How a run ended, in one line."""
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items() if name.endswith(("loss", "accuracy")))
+    why = f" (stopped by {outcome.stopped})" if outcome.stopped else ""
+    return f"{plan['stage']}: {outcome.steps} steps{why}{', ' + figures if figures else ''}; saved in {plan['output_dir']}"

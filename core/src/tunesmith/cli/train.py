@@ -19,6 +19,7 @@ def train(plugins: Plugins, arguments: tuple[str, ...], strict: bool, quiet: boo
     """Fine-tune a model: tunesmith train RUN.yaml [key=value …] [--key value …]"""
     config = read_arguments(plugins, arguments)
     plan = planning.make(config, plugins, "train", strict=strict)
-    if not quiet:
-        say_notices(plan)
-    return launch.carry_out(plan, plugins)
+    if quiet:
+        return launch.carry_out(plan, plugins)
+    say_notices(plan)
+    return launch.carry_out(plan, plugins, lambda text: click.echo(text, err=True))
