@@ -9,10 +9,7 @@ from tunesmith.data.report import BadRowReport, Report, SourceReport, ViewReport
 def test_whole_data_takes_a_line_for_each_dataset() -> None:
     source = SourceReport("a", "train", rows_in=3, kept=3, tokens=1200, tokens_learned=400, length={"p50": 390, "longest": 420})
     text = digest(Report((source,), (ViewReport("train", 3, 3, 1200),)))
-    assert text == (
-        "data a (train): 3 of 3 rows, 1,200 tokens, 400 of them learned; median length 390, longest 420\n"
-        "train: 3 rows, 1,200 tokens"
-    )
+    assert text == ("data a (train): 3 of 3 rows, 1,200 tokens, 400 of them learned; median length 390, longest 420")
 
 
 def test_everything_that_was_lost_is_said() -> None:

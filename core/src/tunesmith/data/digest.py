@@ -8,18 +8,17 @@ from tunesmith.data.report import Report, SourceReport, ViewReport
 
 
 def digest(report: Report) -> str:
-    """A line for each dataset and for what is made of them; more only where something was lost."""
+    """A line for each dataset, and for what is made of several or of packs; more only where something was lost."""
     lines = [line for source in report.sources for line in _source(source)]
-    lines += [_view(view) for view in report.views]
+    lines += [_view(view) for view in report.views if len(report.sources) > 1 or view.fill is not None]
     return "\n".join([*lines, *report.notes])
 
 
 def _source(source: SourceReport) -> Iterator[str]:
     length = source.length
-    yield (
-        f"data {source.name} ({source.split}): {source.kept:,} of {source.rows_in:,} rows, {source.tokens:,} tokens, "
-        f"{source.tokens_learned:,} of them learned; median length {length.get('p50', 0):,}, longest {length.get('longest', 0):,}"
-    )
+    counts = f"{source.kept:,} of {source.rows_in:,} rows, {source.tokens:,} tokens, {source.tokens_learned:,} of them learned"
+    lengths = f"median length {length.get('p50', 0):,}, longest {length.get('longest', 0):,}"
+    yield f"data {source.name} ({source.split}): {counts}; {lengths}"
     for reason, count in source.dropped.items():
         yield f"  dropped {count:,}: {reason}"
     for row in source.bad_rows[:3]:
