@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,16 @@ def test_every_key_of_the_configurations_that_users_have_is_known(file: Path) ->
     entries, problems = read_file(file)
     assert not problems
     assert [entry.key for entry in entries if entry.key not in TABLE] == []
+
+
+def test_every_key_of_the_host_is_read_by_somebody() -> None:
+    """A key that is declared and read nowhere would be silently ignored."""
+    modules = {HOST: settings.__name__} | {entry.name: entry.value for entry in entry_points(group="tunesmith")}
+    folders = [Path(found.origin).parent for module in modules.values() if (found := find_spec(module)) and found.origin]
+    files = {file for folder in folders for file in folder.rglob("*.py") if file.name != "host_options.py"}
+    words = set(re.findall(r"\w+", "\n".join(file.read_text(encoding="utf-8") for file in files)))
+    unread = {key.name for key in TABLE.values() if key.owner == HOST and key.status == "owned"} - words
+    assert unread == set(), "read it, or make it `later` in keys.csv"
 
 
 # -- the table -----------------------------------------------------------------------------------------------------------

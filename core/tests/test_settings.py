@@ -246,6 +246,8 @@ def test_a_secret_is_not_repeated_in_an_error() -> None:
             "the tag tag:yaml.org,2002:python",
         ),
         ("run.yaml", "dataset: &a [*a]\n", "run.yaml:1", "the alias on line 1 holds itself"),
+        ("run.yaml", "a: &a {b: 1}\nfsdp_config:\n  <<: *a\n", "run.yaml:2", "merging with << on line 3 is not supported"),
+        ("run.yaml", "{}: 1\n", "run.yaml:1", "the key on line 1 is no word"),
         ("run.json", '{"seed": 1,\n}', "run.json:2", "this is not JSON: a key in double quotes is missing"),
         ("run.json", '{"seed": 1\n "bf16": true}', "run.json:2", "this is not JSON: ',' or '}' is missing"),
         ("run.json", '{"seed" 1}', "run.json:1", "this is not JSON: ':' is missing"),

@@ -46,7 +46,6 @@ class ModelOptions:
     quantization_bit: Annotated[int | None, "Load the weights in this many bits.", Range(least=1, most=8)] = None
     hf_hub_token: Annotated[str | None, "Token for the Hugging Face Hub."] = None
     trust_remote_code: Annotated[bool, "Run code that comes with the model, at a pinned commit or from a local folder."] = False
-    print_param_status: Annotated[bool, "List every parameter with dtype, device and whether it learns."] = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,6 @@ class DataOptions:
     max_bad_rows: Annotated[int, "Unreadable rows that are skipped before the run is given up.", Range(least=0)] = 0
     train_on_prompt: Annotated[bool, "Learn the prompt as well as the answer."] = False
     mask_history: Annotated[bool, "Learn the last answer of a conversation only."] = False
-    streaming: Annotated[bool, "Read the data while training instead of before."] = False
-    buffer_size: Annotated[int, "Rows that streaming shuffles among.", Range(least=1)] = 16384
     mix_strategy: Annotated[
         Literal["concat", "interleave_under", "interleave_over", "interleave_once"],
         "Datasets one after the other, or mixed until the first ends, until all ended, or with each row once.",
@@ -83,7 +80,6 @@ class DataOptions:
     preserve_thinking: Annotated[bool, "Keep the thoughts of earlier answers."] = False
     tokenized_path: Annotated[str | None, "Folder of prepared data to read, or to write when it is not there."] = None
     data_cache_dir: Annotated[str | None, "Where prepared data is kept."] = None
-    data_shared_file_system: Annotated[bool, "All machines see the same data cache, so one prepares for all."] = False
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def _yaml_entries(text: str, path: Path) -> Iterator[Entry]:
     for key, value in root.value:
         where = f"{path}:{_line(key)}"
         try:
-            yield Entry(str(_read(key)), _read(value), where)
+            yield Entry(_name(key), _read(value), where)
         except BadValueError as error:
             raise ConfigError([Problem(where, str(error), error.instead)]) from error
 
@@ -103,11 +103,19 @@ def _read(node: yaml.Node, above: tuple[int, ...] = ()) -> Any:
 def _mapping(node: yaml.MappingNode, above: tuple[int, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in node.value:
-        name = str(_read(key, above))
+        name = _name(key)
         if name in found:
             raise BadValueError(f"{name} is given twice, again on line {_line(key)}", "Keep one of them.")
         found[name] = _read(value, above)
     return found
+
+
+def _name(key: yaml.Node) -> str:
+    if not isinstance(key, yaml.ScalarNode):
+        raise BadValueError(f"the key on line {_line(key)} is no word", "Text with a bracket in it needs quotes.")
+    if key.value == "<<" and not key.style:
+        raise BadValueError(f"merging with << on line {_line(key)} is not supported", "Write the keys out.")
+    return str(_read(key))
 
 
 def read_flow(text: str) -> Any:
