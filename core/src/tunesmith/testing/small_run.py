@@ -107,7 +107,7 @@ def small_model(folder: Path, *, dtype: str = "float32", **config: Any) -> Path:
 
     write_tokenizer(folder)
     ids = {"bos_token_id": 400, "eos_token_id": 403, "pad_token_id": 401}
-    tiny_llama(vocab_size=512, **{**ids, **config}).to(getattr(torch, dtype)).save_pretrained(folder)
+    tiny_llama(**{"vocab_size": 512, **ids, **config}).to(getattr(torch, dtype)).save_pretrained(folder)
     return folder
 
 
