@@ -50,7 +50,8 @@ def text_of(tmp_path: Path, more: str, *turns: Turn, tools: tuple[Any, ...] = ()
 def test_the_plainest_template(tmp_path: Path) -> None:
     rendered = made(tmp_path, PLAIN).render(Conversation((ASK, SAY)))
     assert [(piece.text, piece.control, piece.weight) for piece in rendered.pieces] == [
-        ("<u>", True, 0.0), ("Hi", False, 0.0), ("</u><a>", True, 0.0), ("Yo", False, 1.0), ("</a>", True, 1.0), ("\n", True, 0.0),
+        ("<u>", True, 0.0), ("Hi", False, 0.0), ("</u><a>", True, 0.0),
+        ("Yo", False, 1.0), ("</a>", True, 1.0), ("\n", True, 0.0),
     ]  # fmt: skip
 
 
@@ -366,7 +367,8 @@ def test_what_generation_starts_from_is_not_learned(tmp_path: Path) -> None:
 
 
 def test_a_template_without_tools_takes_a_syntax_that_the_user_picks(tmp_path: Path) -> None:
-    syntax = '[syntax.angle]\ndeclare = "TOOLS {each tool in tools}{tool.function.name};{end}"\ncall = "<c {call.name}>{call.arguments|json}</c>"\n'
+    syntax = '[syntax.angle]\ndeclare = "TOOLS {each tool in tools}{tool.function.name};{end}"\n'
+    syntax += 'call = "<c {call.name}>{call.arguments|json}</c>"\n'
     (tmp_path / "s.toml").write_text(syntax, encoding="utf-8")
     from tunesmith.templates.parse import read_tool_table
 

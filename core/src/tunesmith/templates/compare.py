@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.data.conversation import Thought
 from tunesmith.templates.auto import AutoRenderer
 from tunesmith.templates.lines import Line, answer, fitting
 from tunesmith.templates.render import DeclaredRenderer
@@ -49,6 +50,8 @@ def compare(declared: DeclaredRenderer, own: AutoRenderer, samples: Mapping[str,
     """Render every sample by both. What the tokenizer's own template refuses or leaves out in silence cannot be compared."""
     alike, neither, differences = [], [], []
     for name, sample in samples.items():
+        if declared.template.thinking is None and _thinks(sample):
+            continue  # such a template has no published form for reasoning, whatever is done with it
         ours = answer(declared, json.dumps(sample))
         theirs = _own_text(own, Line(sample))
         if "error" in ours and theirs is None:
@@ -61,6 +64,10 @@ def compare(declared: DeclaredRenderer, own: AutoRenderer, samples: Mapping[str,
         else:
             differences.append(Difference(name, first_difference(ours["text"], theirs), ours["text"], theirs))
     return Comparison(tuple(alike), tuple(neither), tuple(differences))
+
+
+def _thinks(sample: Mapping[str, Any]) -> bool:
+    return any(isinstance(part, Thought) for turn in Line(sample).conversation.turns for part in turn.parts)
 
 
 def _own_text(own: AutoRenderer, line: Line) -> str | None:

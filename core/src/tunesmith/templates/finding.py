@@ -109,6 +109,10 @@ def make_renderer(plan: Plan, plugins: Plugins, model_folder: Path) -> Renderer:
     if wanted in (None, AUTO):
         from tunesmith.templates.auto import AutoRenderer
 
+        if _value(plan, "tool_format"):
+            raise TunesmithError(
+                "tool_format has no meaning with the tokenizer's own template.", "Name a template, or leave it out."
+            )
         return AutoRenderer(facts, options)
     spec = spec_for(str(wanted), plugins, Path(plan.config_folder))
     renderer = declared(spec, plugins, tool_format=_value(plan, "tool_format"), options=options | facts.ends())

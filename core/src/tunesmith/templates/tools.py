@@ -54,7 +54,7 @@ def parse_calls(text: str, tools: ToolTable | ToolSyntax | None) -> tuple[str, t
         return text, ()
     start, end = found[0][0], found[-1][1]
     after = text[end:].strip()
-    for mark in (_plain(tools.call).rpartition("}")[2].strip(), _last(tools.call), _plain(tools.close)):
+    for mark in (tools.source.get("call", "").rpartition("}")[2].strip(), _last(tools.call), _plain(tools.close)):
         after = after.removeprefix(mark).strip() if mark else after
     before = text[:start].rstrip().removesuffix(_plain(tools.open)).rstrip() if _plain(tools.open) else text[:start].rstrip()
     return (before + ("\n" if before and after else "") + after), tuple(call for _, _, call in found)
