@@ -78,6 +78,7 @@ class DataOptions:
     default_system: Annotated[str | None, "System prompt of conversations without one, instead of the template's."] = None
     enable_thinking: Annotated[bool | None, "Whether answers think first; null is the template's own way."] = True
     preserve_thinking: Annotated[bool, "Keep the thoughts of earlier answers."] = False
+    template_date: Annotated[str | None, "Day that templates print, as in 2025-03-01; null is the template's own."] = None
     tokenized_path: Annotated[str | None, "Folder of prepared data to read, or to write when it is not there."] = None
     data_cache_dir: Annotated[str | None, "Where prepared data is kept."] = None
 

@@ -41,7 +41,7 @@ def list_templates(plugins: Plugins, as_json: bool) -> None:
     for spec, owner in rows:
         click.echo(f"{spec.name:<{width}}  {spec.summary}  ({owner.plugin})")
     if not rows:
-        click.echo("No template is installed. pip install tunesmith-chat-templates")
+        click.echo("No plugin that brings templates is installed.")
 
 
 @template.command()
