@@ -154,7 +154,8 @@ def test_tokens_named_in_the_configuration_are_added_as_transformers_does(tmp_pa
     theirs = AutoTokenizer.from_pretrained(folder)
     row = Rendered((Piece("<|call|>hello", True), Piece("<|call|>", False)))
     ids = Encoder(read_tokenizer(folder)).ids(row)
-    assert ids[0] == theirs.convert_tokens_to_ids("<|call|>") and ids.count(ids[0]) == 1
+    assert ids[0] == theirs.convert_tokens_to_ids("<|call|>")
+    assert ids.count(ids[0]) == 1
 
 
 def test_a_document_begins_and_ends_as_the_tokenizer_wants(bytes_encoder: Encoder) -> None:

@@ -36,7 +36,7 @@ def test_history_and_system_come_first() -> None:
     row = ROW | {"system": "Be brief.", "history": [["Hi", "Hello"], ["How?", "Well."]]}
     talk = read(row, system="system", history="history")
     assert [turn.role for turn in talk.turns] == ["system", "user", "assistant", "user", "assistant", "user", "assistant"]
-    assert talk.turns[0].text == "Be brief." and talk.turns[4] == said("Well.")
+    assert (talk.turns[0].text, talk.turns[4]) == ("Be brief.", said("Well."))
 
 
 def test_columns_that_are_not_declared_are_not_read() -> None:

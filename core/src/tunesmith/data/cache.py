@@ -1,7 +1,7 @@
 """What prepared data was made of, and where it is kept.
 
-A folder's name is a hash of everything that its content depends on, so it cannot be stale: the bytes of the data, its entry, the
-format and its version, the template, the tokenizer, and the settings that matter. ``tokenized_path`` is a folder with a
+A folder's name is a hash of everything that its content depends on, so it cannot be stale: the bytes of the data, its entry,
+the format and its version, the template, the tokenizer, and the settings that matter. ``tokenized_path`` is a folder with a
 name of the user's own, so there the same facts are compared, and a difference is named.
 """
 

@@ -2,7 +2,7 @@
 
 ``overflow: truncate`` gives things up in this order, and the data report counts each:
 
-1. Where only the last answer is learned (``mask_history``, preferences, feedback, prompts): the oldest exchanges of the history.
+1. Where only the last answer is learned (``mask_history``, preferences, feedback, prompts): the oldest exchanges.
 2. Otherwise: whole exchanges from the end, so that what stays is complete, its last stop token included.
 3. The end of the one answer that is left. It then has no stop token, so a cut answer does not teach the model to stop short.
 4. A row whose prompt alone does not fit is dropped.

@@ -111,7 +111,7 @@ def check_source(report: SourceReport, cutoff_len: int, max_bad_rows: int) -> No
         raise TunesmithError(f"{report.name} has no rows.", "Its files are empty.")
     if not report.kept and report.shortest_prompt:
         raise TunesmithError(
-            f"cutoff_len: {cutoff_len} is below the shortest prompt of {report.name}, which has {report.shortest_prompt} tokens.",
+            f"cutoff_len: {cutoff_len} is below the shortest prompt of {report.name}, {report.shortest_prompt} tokens.",
             f"Write a cutoff_len above {report.shortest_prompt}.",
         )
     if not report.kept:

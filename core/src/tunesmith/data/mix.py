@@ -108,7 +108,7 @@ def choose(count: int, wanted: int | None, first: int | None, seed: int) -> Rows
 
 
 def set_aside(rows: Rows, size: float, seed: int) -> Rows:
-    """Row numbers for evaluation out of ``rows``, each once: a share when ``size`` is below 1, else a number; in their order."""
+    """Row numbers for evaluation out of ``rows``, each once and in their order: a share if ``size`` is below 1, else a number."""
     import numpy as np
 
     unique = np.unique(rows)

@@ -30,7 +30,7 @@ def pack(lengths: NDArray[np.int64], limit: int) -> tuple[NDArray[np.int64], NDA
 
 
 def _fit(order: list[int], lengths: list[int], limit: int) -> list[list[int]]:
-    """Bit *r* of ``mask`` is set when some pack has exactly *r* tokens of room: the best fit is its lowest bit from the length up."""
+    """Bit *r* of ``mask``: some pack has exactly *r* tokens of room. The best fit is the lowest bit from the length up."""
     bins: list[list[int]] = []
     by_room: dict[int, list[int]] = {}
     mask = 0

@@ -1,4 +1,4 @@
-"""What became of the rows: counted per dataset while they are prepared, kept with the prepared data, shown as JSON or a table."""
+"""What became of the rows: counted per dataset while they are prepared, kept beside them, shown as JSON or a table."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Rendered pieces → token ids with loss weights, many rows at once.
 
-A row is cut into *runs*: neighbouring pieces with one weight, joined before they are encoded, so that their ids are those of the
-whole text. The border between two runs is always a border between tokens: it is where generation starts, and therefore the
-ids of a prompt are a prefix of the ids of its training row. Within a run the template's special tokens become their ids, and
-the *stretches* of text between them go to the tokenizer with the splitting of special tokens switched off, so that nobody's text
-can forge one.
+A row is cut into *runs*: neighbouring pieces with one weight, joined before they are encoded, so that their ids are those of
+the whole text. The border between two runs is always a border between tokens: it is where generation starts, and therefore
+the ids of a prompt are a prefix of the ids of its training row. Within a run the template's special tokens become their ids,
+and the *stretches* of text between them go to the tokenizer with the splitting of special tokens switched off, so that
+nobody's text can forge one.
 """
 
 from __future__ import annotations

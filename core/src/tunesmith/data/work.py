@@ -109,9 +109,7 @@ class Worker:
     def _fit(self, row: _Row, tally: Tally) -> list[list[Encoded]]:
         """The examples that a row becomes: usually one, several for a long document, none when it is dropped."""
         limit, overflow = self._wishes.cutoff_len, self._wishes.overflow
-        if row.length <= limit and all(
-            draft.plain and encoded.learned for draft, encoded in zip(row.drafts, row.encoded, strict=True)
-        ):
+        if row.length <= limit and all(draft.plain for draft in row.drafts) and all(encoded.learned for encoded in row.encoded):
             return [row.encoded]
         if row.length > limit:
             if overflow == "error":

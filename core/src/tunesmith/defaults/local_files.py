@@ -156,20 +156,26 @@ def _read_text(file: Path) -> Iterator[Row]:
 
 
 def _read_parquet(file: Path) -> Iterator[Row]:
-    parquet = _arrow(file).parquet
-    yield from _arrow_rows(file, (batch for batch in parquet.ParquetFile(file).iter_batches(1024)))
+    """Record batches as they come, so that a file larger than memory is no trouble."""
+    arrow = _arrow(file)
+    yield from _arrow_rows(file, lambda: arrow.parquet.ParquetFile(file).iter_batches(1024))
 
 
 def _read_arrow(file: Path) -> Iterator[Row]:
+    """A stream, as the library datasets writes, or a file."""
+    yield from _arrow_rows(file, lambda: _arrow_batches(file))
+
+
+def _arrow_batches(file: Path) -> Iterator[Any]:
     arrow = _arrow(file)
     with arrow.memory_map(str(file)) as data:
         try:
-            reader = arrow.ipc.open_stream(data)
-            batches = iter(reader)
+            stream = arrow.ipc.open_stream(data)
         except arrow.ArrowInvalid:
-            reader = arrow.ipc.open_file(data)
-            batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        yield from _arrow_rows(file, batches)
+            whole = arrow.ipc.open_file(data)
+            yield from (whole.get_batch(i) for i in range(whole.num_record_batches))
+        else:
+            yield from stream
 
 
 def _arrow(file: Path) -> Any:
@@ -182,18 +188,17 @@ def _arrow(file: Path) -> Any:
     return pyarrow
 
 
-def _arrow_rows(file: Path, batches: Iterator[Any]) -> Iterator[Row]:
+def _arrow_rows(file: Path, batches: Callable[[], Iterator[Any]]) -> Iterator[Row]:
     arrow = _arrow(file)
     number = 0
     try:
-        for batch in batches:
+        for batch in batches():
             for row in batch.to_pylist():
                 number += 1
                 yield f"{file}: row {number}", row
     except (arrow.ArrowInvalid, OSError) as error:
-        raise TunesmithError(
-            f"{file} cannot be read after row {number}: {error}", "The file is damaged or of another type."
-        ) from error
+        hint = "The file is damaged or of another type."
+        raise TunesmithError(f"{file} cannot be read after row {number}: {error}", hint) from error
 
 
 READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {

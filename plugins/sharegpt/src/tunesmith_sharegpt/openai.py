@@ -18,7 +18,7 @@ ROLES = {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "t
 
 
 class OpenAiFormat(MessagesFormat):
-    """Tool calls in ``tool_calls``, thoughts in ``reasoning_content`` or in ``<think>`` tags, several tool messages in a row."""
+    """Tool calls in ``tool_calls``, thoughts in ``reasoning_content`` or ``<think>`` tags, several tool messages in a row."""
 
     def turns(self, messages: Sequence[Mapping[str, Any]], column: str, media: MediaSupply) -> list[Turn]:
         """Messages as turns, in whatever order they are."""
