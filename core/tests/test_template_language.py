@@ -193,6 +193,7 @@ def test_false_takes_away_what_a_parent_says(tmp_path: Path) -> None:
         ('refuse = [{ when = "nothing", because = "x" }]', "asks for 'nothing'", ""),
         ('extends = "plian"', "extends 'plian', which there is not", "Did you mean 'plain'?"),
         ("tools = 3", "tools is neither", ""),
+        ('thinking = { open = "<t>", close = "</t>" }', "its reply loses every thought", "Write {thinking}"),
         ('tools = { cal = "x" }', "has the key 'cal'", "Did you mean 'call'?"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -143,11 +144,12 @@ def show(plugins: Plugins, config: Path, row: int) -> None:
 
 def coloured(rendered: Rendered, terminal: bool) -> Iterator[str]:
     """The text with what is learned in green, or between ⟦ ⟧ where there are no colours."""
-    for piece in rendered.pieces:
-        if piece.weight > 0:
-            yield click.style(piece.text, fg="green") if terminal else f"⟦{piece.text}⟧"
+    for learned, pieces in groupby(rendered.pieces, lambda piece: piece.weight > 0):
+        text = "".join(piece.text for piece in pieces)
+        if learned:
+            yield click.style(text, fg="green") if terminal else f"⟦{text}⟧"
         else:
-            yield click.style(piece.text, dim=piece.control) if terminal else piece.text
+            yield text
 
 
 @template.command()

@@ -94,14 +94,15 @@ class DateRule:
 
 @dataclass(frozen=True)
 class Thinking:
-    """How reasoning is marked. ``history``: what becomes of thoughts before the last user turn.
+    """How reasoning is marked. ``history``: whether thoughts before the last user turn are dropped or kept; ``never``: the
+    published template shows no thought in any turn, the last included.
 
     ``{thinking}`` in a slot is ``open``, the thought and ``close`` where there is a thought to show, else nothing.
     """
 
     open: str
     close: str
-    history: Literal["drop", "keep"] = "drop"
+    history: Literal["drop", "keep", "never"] = "drop"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from tunesmith.templates.model import (
     Thinking,
     ToolTable,
     nodes_in,
+    paths_in,
 )
 from tunesmith.templates.slots import BadSlot, check_condition, parse_slot
 from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_toml
@@ -197,6 +198,10 @@ class _Reading:
         for key in ("user", "reply"):
             if not table.get(key):
                 self.bad("", f"has no {key!r}", 'A template needs at least user = "…{content}…" and reply = "…{content}{eos}".')
+        thinking = template.thinking
+        if thinking is not None and thinking.history != "never" and template.reply and not _writes_thoughts(template.reply):
+            hint = 'Write {thinking} in reply, or history = "never" where the published template cuts every thought off.'
+            self.bad("thinking", "has a thinking table, and its reply loses every thought", hint)
         if not template.stop and not template.eos:
             self.bad("", "has neither stop nor eos", 'Write the token that ends a reply: stop = ["<|im_end|>"]')
 
@@ -293,8 +298,8 @@ class _Reading:
         known = ("open", "close", "history")
         if value is None or (found := self._fields(value, "thinking", ("open", "close"), known)) is None:
             return None
-        if found.get("history", "drop") not in ("drop", "keep"):
-            self.bad("thinking.history", f"thinking.history is {found['history']!r}", 'Write "drop" or "keep".')
+        if found.get("history", "drop") not in ("drop", "keep", "never"):
+            self.bad("thinking.history", f"thinking.history is {found['history']!r}", 'Write "drop", "keep" or "never".')
         return Thinking(**found)
 
     def _refusals(self, value: Any) -> tuple[Refusal, ...]:
@@ -309,6 +314,10 @@ class _Reading:
                 self.bad("refuse", f"refuse: {error}", error.instead)
             rules.append(Refusal(**found))
         return tuple(rules)
+
+
+def _writes_thoughts(reply: Slot) -> bool:
+    return any(path[0] in ("thought", "thinking") for path in paths_in(reply))
 
 
 def named_tool_table(file: TomlFile, name: str) -> Mapping[str, Any] | None:

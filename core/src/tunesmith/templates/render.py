@@ -227,7 +227,7 @@ class _Rendering:
         scope["role"], scope["content"] = beat.role, beat.content
         if beat.role == "assistant":
             thinking = self.writers.template.thinking
-            shown = thinking is None or thinking.history == "keep" or scope["after_last_user"] or scope["preserve"]
+            shown = thinking is None or thinking.history != "drop" or scope["after_last_user"] or scope["preserve"]
             scope["thought"], scope["thought_given"] = beat.thought if shown else "", bool(beat.thought)
             scope["calls"], scope["many_calls"] = beat.calls, len(beat.calls) > 1
             scope["calls_without_ids"] = any(call["id"] is None for call in beat.calls)

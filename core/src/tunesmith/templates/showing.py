@@ -45,6 +45,8 @@ def rendered_row(plugins: Plugins, config: Path, number: int) -> tuple[str, Rend
 
 def _row(plan: Plan, plugins: Plugins, number: int) -> tuple[str, DatasetPlan, Mapping[str, Any]]:
     found = next(islice(_rows(plan, plugins), number - 1, None), None)
+    if found is None and not plan.datasets:
+        plan.check_ready()
     if found is None:
         raise TunesmithError(f"The training data has no row {number}.")
     return found

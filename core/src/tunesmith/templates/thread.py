@@ -180,7 +180,8 @@ def _check_beat(beat: Beat, template: Template, can: Mapping[str, bool], generat
         return
     if not generating and beat.weight > 0:
         why = f"has reasoning to learn, and the template {name!r} has no form for it"
-        raise _refused(beat, why, f'Pick a reasoning template, or extend this one: extends = "{name}" and thinking = {{…}}.')
+        hint = f'extends = "{name}", a thinking table, and {{thinking}} in the reply'
+        raise _refused(beat, why, f"Pick a reasoning template, or write one: {hint}.")
     beat.content = f"<think>\n{beat.thought}\n</think>\n\n{beat.content}"
     beat.thought = ""
 
