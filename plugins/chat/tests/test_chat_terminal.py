@@ -2,80 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
-import re
-import select
-import struct
-import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .pseudo_terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, UP, Terminal
+
 PARROT = Path(__file__).with_name("parrot.py")
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
-CTRL_C, CTRL_D, ENTER, ALT_ENTER, UP = "\x03", "\x04", "\r", "\x1b\r", "\x1b[A"
-
-
-class Terminal:
-    """A program under a pseudo-terminal of 100 columns."""
-
-    def __init__(self, command: list[str], home: Path, folder: Path) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        env = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-        self.process = subprocess.Popen(
-            command,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=env,
-            cwd=folder,
-            start_new_session=True,
-            preexec_fn=_own_terminal,
-        )
-        os.close(slave)
-        self.seen = ""
-        self.at = 0
-
-    def press(self, keys: str) -> None:
-        os.write(self.master, keys.encode())
-
-    def wait_for(self, text: str, seconds: float = 30) -> str:
-        """Read until ``text`` shows; returns what came before it since the last wait."""
-        end = time.monotonic() + seconds
-        while text not in self.seen[self.at :]:
-            assert time.monotonic() < end, f"no {text!r} in {self.seen[self.at :]!r}"
-            self._read(0.1)
-        found = self.seen.index(text, self.at)
-        before, self.at = self.seen[self.at : found], found + len(text)
-        return before
-
-    def _read(self, seconds: float) -> None:
-        if select.select([self.master], [], [], seconds)[0]:
-            try:
-                self.seen += ESCAPES.sub("", os.read(self.master, 65536).decode(errors="replace"))
-            except OSError:
-                time.sleep(seconds)  # the program has closed its side
-
-    def end(self) -> int:
-        return self.process.wait(timeout=20)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
-
-
-def _own_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture

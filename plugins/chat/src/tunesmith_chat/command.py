@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 from tunesmith import launch, planning
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments
+from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
+from tunesmith.cli.plan_text import say_notices
 from tunesmith.contracts import Engine
 from tunesmith.dialogue import Dialogue, sampling_of
 from tunesmith.errors import TunesmithError
@@ -22,7 +23,7 @@ from tunesmith_chat.terminal import Terminal
 
 
 @click.command(**RUN_COMMAND)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@run_arguments
 @click.option("--prompt", "prompts", multiple=True, help="Ask this and print the answer. Repeated: the next turns.")
 @click.option("--system", default="", help="The system prompt.")
 @click.option("--tools", type=click.Path(path_type=Path), help="A JSON file with a list of OpenAI tool objects.")
@@ -39,6 +40,8 @@ def chat(
     plan = planning.make(read_arguments(plugins, arguments), plugins, "chat")
     plan.check_ready()
     talk_from_terminal = not prompts and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    if talk_from_terminal:
+        say_notices(plan)
     known_tools = read_tools(tools) if tools else ()
     engine = start(plan, plugins)
     try:
