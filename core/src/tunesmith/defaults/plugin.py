@@ -30,7 +30,14 @@ def tunesmith_commands() -> list[CommandSpec]:
         CommandSpec(
             "plugins", "tunesmith.cli.plugins:plugins", "List what is installed, broken and switched off.", section=look
         ),
-        CommandSpec("data", "tunesmith.cli.data:data", "Report on datasets, preview rows and what is learned.", section=look),
+        CommandSpec(
+            "data",
+            "tunesmith.cli.data:data",
+            "Report on datasets, preview rows and what is learned.",
+            section=look,
+            picks=("trainers", "templates"),
+            requires=("model_name_or_path", "dataset"),
+        ),
         CommandSpec("template", "tunesmith.cli.template:template", "List, show, render and check templates.", section=look),
         CommandSpec("tiny", "tunesmith.cli.tiny:tiny", "Make a small random model to try things on.", section="Make"),
         CommandSpec("new", "tunesmith.cli.new:new", "Start a plugin package that passes its tests.", section="Make"),

@@ -87,7 +87,7 @@ def _template(draft: Draft) -> None:
 
 
 def _output(draft: Draft) -> None:
-    if draft.picked("trainers") and draft.value("output_dir"):
+    if "output_dir" in draft.command.requires and draft.value("output_dir"):
         problem = check_output_folder(draft.value, draft.where("output_dir"))
         if problem:
             draft.problems.append(problem)
