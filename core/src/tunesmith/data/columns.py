@@ -72,7 +72,7 @@ class Row:
         """
         value = self.get(column, needed=needed)
         if value is None or value == "":
-            return ()
+            value = ()
         if not isinstance(value, (list, tuple)):
             raise BadRow(f"this column holds {kind_of(value)}, not a list", self.names[column])
         if needed and not value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from tunesmith.contracts import BadRow, Format, Renderer, Source
@@ -27,7 +27,7 @@ class Previewed:
     dataset: str
     place: str
     sequence: str
-    rendered: Rendered = Rendered(())
+    rendered: Rendered = field(default_factory=lambda: Rendered(()))
     tokens: int = 0
     learned: int = 0
     bad: str = ""

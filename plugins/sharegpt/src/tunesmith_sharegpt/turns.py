@@ -64,7 +64,8 @@ class MessagesFormat(Format):
 
     def _answers(self, row: Row, column: str, media: MediaSupply) -> tuple[Turn, ...]:
         name, value = self._name(column), row.get(column, needed=True)
-        turns = self.turns(_messages(value if isinstance(value, list) else [value], name), name, media)
+        messages = row.items(column, needed=True) if isinstance(value, list) else [value]
+        turns = self.turns(_messages(messages, name), name, media)
         if turns[0].role != "assistant":
             raise BadRow(f"the answer is said by {turns[0].role}, not by the assistant", name)
         check_order([Turn("user", ()), *turns], name, -1)
