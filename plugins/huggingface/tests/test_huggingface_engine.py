@@ -7,10 +7,14 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from tunesmith import EngineSpec, TunesmithError
 from tunesmith.contracts import Engine, Request, Sampling
+from tunesmith.plugins import Plugins
+from tunesmith.runtime.tiny import make_tiny
+from tunesmith.templates import renderer_for
 from tunesmith.testing.engine_suite import ASKED, GREEDY, EngineSuite, collect, ids_of
+from tunesmith_huggingface.marks import hidden_tokens
 from tunesmith_huggingface.plugin import tunesmith_engines
 from tunesmith_huggingface.sampling import processors
 
@@ -90,3 +94,21 @@ def _transformers_processors(keys: dict[str, Any]) -> Any:
     config = GenerationConfig(do_sample=True, num_beams=1, **keys)
     prepared, _ = model._prepare_generation_config(config)
     return model._get_logits_processor(prepared, input_ids_seq_length=1)
+
+
+@pytest.mark.parametrize(
+    ("family", "template", "shown"),
+    [("mistral", "mistral", "[TOOL_CALLS]"), ("qwen3", "qwen3", None), ("llama", "llama3", None)],
+)
+def test_marks_of_tool_calls_are_text_and_other_special_tokens_are_not(
+    family: str, template: str, shown: str | None, tmp_path: Path
+) -> None:
+    offered = Plugins().templates
+    if template not in offered:
+        pytest.skip(f"the template {template} is not installed")
+    tokenizer = AutoTokenizer.from_pretrained(make_tiny(family, tmp_path / "model"))
+    hidden = {
+        tokenizer.convert_ids_to_tokens(id_) for id_ in hidden_tokens(renderer_for(offered.get(template).spec), tokenizer)
+    }
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    assert special - hidden == ({shown} if shown else set())

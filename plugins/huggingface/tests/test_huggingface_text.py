@@ -19,8 +19,12 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return AutoTokenizer.from_pretrained(make_tiny(request.param, folder, layers=1))
 
 
+def special(tokenizer: AutoTokenizer) -> frozenset[int]:
+    return frozenset(id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special)
+
+
 def read(tokenizer: AutoTokenizer, ids: list[int], skip: bool = True) -> list[str]:
-    letters = Letters(tokenizer, skip)
+    letters = Letters(tokenizer, special(tokenizer) if skip else frozenset())
     return [*(letters.add(token) for token in ids), letters.rest()]
 
 

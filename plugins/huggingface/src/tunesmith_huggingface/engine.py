@@ -18,6 +18,7 @@ from tunesmith.plugins import Plugins
 
 from tunesmith_huggingface import sampling
 from tunesmith_huggingface.batch import Answer, Cancelled, Say, Watcher, in_thread
+from tunesmith_huggingface.marks import hidden_tokens
 from tunesmith_huggingface.text import Letters, Stops
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What :meth:`HuggingfaceEngine.start` brought in. ``ends``: token ids that end an answer."""
+    """What :meth:`HuggingfaceEngine.start` brought in. ``ends`` are token ids that end an answer, ``hidden`` are not shown."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     encoder: Encoder
     backend: Backend
     ends: frozenset[int]
+    hidden: frozenset[int]
     stop_strings: tuple[str, ...]
 
     @property
@@ -75,8 +77,9 @@ class HuggingfaceEngine(Engine):
         tokenizer = load_tokenizer(plan, wish)
         self.renderer = make_renderer(plan, plugins, Path(tokenizer.name_or_path))
         model = load_model(plan, plugins, wish, backend, training=False)
+        hidden = hidden_tokens(self.renderer, tokenizer)
         ends, strings = _ends(model, tokenizer, self.renderer.stop)
-        self._loaded = Loaded(model, tokenizer, make_encoder(plan, self.renderer), backend, ends, strings)
+        self._loaded = Loaded(model, tokenizer, make_encoder(plan, self.renderer), backend, ends, hidden, strings)
 
     @property
     def loaded(self) -> Loaded:
@@ -155,7 +158,7 @@ class HuggingfaceEngine(Engine):
         room = (
             wanted.max_new_tokens if loaded.context is None else min(wanted.max_new_tokens, loaded.context - len(request.ids))
         )
-        letters = Letters(loaded.tokenizer, wanted.skip_special_tokens)
+        letters = Letters(loaded.tokenizer, loaded.hidden if wanted.skip_special_tokens else frozenset())
         return Answer(request, letters, Stops((*loaded.stop_strings, *wanted.stop)), loaded.ends, room)
 
     def _check(self, request: Request) -> None:

@@ -21,13 +21,16 @@ class Letters:
     """
 
     tokenizer: PreTrainedTokenizerBase
-    skip_special_tokens: bool
+    hidden: frozenset[int] = frozenset()
+    """Ids that have no text."""
     _ids: list[int] = field(default_factory=list)
     _start: int = 0
     _shown: int = 0
 
     def add(self, token: int) -> str:
         """The text that became certain with this token."""
+        if token in self.hidden:
+            return ""
         self._ids.append(token)
         before, now = self._decode(self._shown), self._decode(len(self._ids))
         if now.endswith(UNFINISHED) or len(now) <= len(before):
@@ -43,7 +46,7 @@ class Letters:
 
     def _decode(self, end: int) -> str:
         ids = self._ids[self._start : end]
-        text = self.tokenizer.decode(ids, skip_special_tokens=self.skip_special_tokens, clean_up_tokenization_spaces=False)
+        text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text if isinstance(text, str) else "".join(text)
 
 
