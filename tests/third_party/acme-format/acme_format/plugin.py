@@ -9,6 +9,7 @@ TRANSCRIPT = FormatSpec(
     yields=("conversation", "prompt"),
     columns={"talk": "talk"},
     tags={"customer": "> "},
+    required={"conversation": ("talk",), "prompt": ("talk",)},
 )
 
 
