@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +10,29 @@ from pathlib import Path
 import click
 
 from tunesmith import __version__
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import TunesmithError, nearest
 from tunesmith.plugins import Plugins, switched_off
 
 CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+#: Where the words of the command line are kept: a configuration among them tells where to look for a local plugin.
+WORDS = "tunesmith.words"
+#: Faults of a place that the user can mend: no space, no permission.
+MENDABLE = {
+    errno.ENOSPC: "Make room, or write somewhere else.",
+    errno.EDQUOT: "Make room, or write somewhere else.",
+    errno.EROFS: "Write somewhere else.",
+    errno.ENOTDIR: "A part of this path is a file; give another.",
+    errno.EACCES: "Give a place that this user may read and write.",
+    errno.EPERM: "Give a place that this user may read and write.",
+}
 
 
 class LazyGroup(click.Group):
     """A group whose commands come from the plugins' specs and are imported when they are called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_plugins(ctx).commands.names)
@@ -40,7 +56,7 @@ def _plugins(ctx: click.Context) -> Plugins:
     plugins = ctx.find_root().obj
     if plugins is None:
         params = ctx.find_root().params
-        plugins = ctx.find_root().obj = discover(params.get("without") or (), params.get("only") or (), sys.argv[1:])
+        plugins = ctx.find_root().obj = discover(params.get("without") or (), params.get("only") or (), ctx.meta[WORDS])
     assert isinstance(plugins, Plugins)
     return plugins
 
@@ -48,7 +64,15 @@ def _plugins(ctx: click.Context) -> Plugins:
 def discover(without: Sequence[str], only: Sequence[str], arguments: Sequence[str]) -> Plugins:
     """The plugins of one command line: names may be repeated or separated by commas."""
     off = [*switched_off(), *_names(without)]
-    return Plugins(without=off, only=_names(only) or None, local=config_folder(arguments))
+    plugins = Plugins(without=off, only=_names(only) or None, local=config_folder(arguments))
+    known = {*plugins.owners, *plugins.broken, *(owner.plugin for owner in plugins.off)}
+    for name in (*_names(without), *_names(only)):
+        if name not in known:
+            raise TunesmithError(
+                f"command line: there is no plugin {name!r} to switch on or off.",
+                nearest(name, known) or f"Installed: {', '.join(sorted(known))}.",
+            )
+    return plugins
 
 
 def _names(values: Sequence[str]) -> list[str]:
@@ -84,6 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(arguments, prog_name="tunesmith", standalone_mode=False)
     except TunesmithError as error:
         show_error(error)
+        return 2
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        show_error(TunesmithError(": ".join(filter(None, (error.strerror, error.filename))), MENDABLE[error.errno]))
         return 2
     except click.exceptions.Exit as stop:
         return stop.exit_code
