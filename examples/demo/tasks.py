@@ -96,13 +96,13 @@ def school(rng: random.Random) -> list[Row]:
         Row("date", f"{d} {month} {y}, in short?", f"{y}-{MONTHS.index(month) + 1:02}-{d:02}")
         for d, month, y in dates(rng, 2000)
     ]
-    copy = [Row("copy", f"Say: {words}", words) for words in (sentence(rng) for _ in range(2000))]
+    copy = [Row("copy", f"Say: {words}", words) for words in (sentence(rng) for _ in range(1000))]
     add = [Row("sum", f"What is {a} plus {b}?", f"{a + b}") for a, b in sums()]
     call = [
         Row("call", f"What time is it in {city} {when}?", {"name": "get_time", "arguments": {"city": city, "day": when}})
         for city, when in product(CITIES, DAYS)
     ]
-    return [*day, *copy, *add * 3, *call * 2]
+    return [*day, *copy, *add * 5, *call * 3]
 
 
 def job(rng: random.Random) -> dict[str, list[Row]]:
