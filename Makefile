@@ -62,7 +62,7 @@ demo: $(VENV)/.installed
 # PYTEST_STATUS names a file that takes pytest's own exit status; make has only one for every failure.
 test: $(VENV)/.installed
 	@echo "pytest in two processes; tests marked 'long' are left to make test-long"
-	@$(QUIET) $(BIN)/python -m pytest -q -n 2 $(ARGS); status=$$?; \
+	@$(QUIET) $(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS); status=$$?; \
 	  if [ -n "$(PYTEST_STATUS)" ]; then echo $$status > "$(PYTEST_STATUS)"; else exit $$status; fi
 
 test-long: $(VENV)/.installed

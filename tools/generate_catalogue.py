@@ -47,7 +47,7 @@ def main() -> None:
     """Write the files, or with ``--check`` name those that are not current."""
     stale = {path: text for path, text in generated().items() if path.read_text(encoding="utf-8") != text}
     if "--check" in sys.argv[1:]:
-        sys.exit("\n".join(f"{path.relative_to(ROOT)} is not current: make catalogue" for path in stale))
+        sys.exit("\n".join(f"{path.relative_to(ROOT)} is not current: make catalogue" for path in stale) or 0)
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
         print(path.relative_to(ROOT))

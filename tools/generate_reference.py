@@ -279,7 +279,7 @@ def main() -> None:
     pages = generated().items()
     stale = {path: text for path, text in pages if not path.is_file() or path.read_text(encoding="utf-8") != text}
     if "--check" in sys.argv[1:]:
-        sys.exit("\n".join(f"{path.relative_to(ROOT)} is not current: make reference" for path in stale))
+        sys.exit("\n".join(f"{path.relative_to(ROOT)} is not current: make reference" for path in stale) or 0)
     REFERENCE.mkdir(parents=True, exist_ok=True)
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
