@@ -212,6 +212,32 @@ def test_an_output_folder_with_another_run_names_both_ways_out(make: MakePlan, t
     assert make(overwrite_output_dir=True).missing == ()
 
 
+# ---- what it says of the template --------------------------------------------------------------------------------------
+
+
+def test_a_model_that_looks_like_another_templates_is_noted(make: MakePlan, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "Qwen3-8B").symlink_to(model)
+    plan = make(model_name_or_path=str(tmp_path / "Qwen3-8B"), template="vicuna")
+    assert any("looks like a model of the template qwen3" in notice for notice in plan.notices)
+    same = make(model_name_or_path=str(tmp_path / "Qwen3-8B"), template="qwen3")
+    assert not any("looks like" in notice for notice in same.notices)
+
+
+def test_where_a_template_departs_from_the_published_one_is_noted(make: MakePlan) -> None:
+    assert any(
+        notice.startswith("template llama3_2: The published template prints the day")
+        for notice in make(template="llama3_2").notices
+    )
+
+
+def test_a_mistake_in_a_template_file_is_found_while_planning(make: MakePlan, tmp_path: Path) -> None:
+    file = tmp_path / "acme.toml"
+    file.write_text('[acme]\nuser = "{contnt}"\nprompt = ""\nreply = "{content}"\n')
+    told = problems(make, template=str(file))
+    assert "acme.toml" in told
+    assert "contnt" in told
+
+
 # ---- adapters and memory ---------------------------------------------------------------------------------------------
 
 
