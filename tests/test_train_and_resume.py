@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,21 @@ def test_the_batch_split_does_not_matter(place: Path, tmp_path: Path) -> None:
         api.train(config(place, out, **keys))
         found.append(losses(out))
     assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
+@pytest.mark.long
+def test_two_processes_learn_what_one_does_and_resume_exactly(place: Path, tmp_path: Path) -> None:
+    keys = {"finetuning_type": "lora", "lora_dropout": 0.0, "logging_steps": 3}
+    api.train(config(place, tmp_path / "one", **keys, per_device_train_batch_size=4))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "tunesmith.cli.main", "train"]
+    found = []
+    for resume in ({}, {"resume_from_checkpoint": str(tmp_path / "two" / "checkpoint-4")}):
+        file = tmp_path / "run.json"
+        file.write_text(json.dumps(config(place, tmp_path / "two", **keys, **{"per_device_train_batch_size": 2, **resume})))
+        subprocess.run([*command, str(file)], check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        found.append(losses(tmp_path / "two"))
+    assert found[0] == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
+    assert found[0] == found[1]
 
 
 def test_an_adapter_goes_on_learning(place: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.checkpoint import checkpoints_in, trouble_with
 from tunesmith.testing.small_run import SmallStore, small_plan, small_plugins, small_rows, small_session

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from transformers import TrainingArguments
-
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.runtime.arguments import Demand, build_arguments
 from tunesmith.testing.small_run import small_plan, small_plugins
@@ -79,7 +78,7 @@ def test_an_argument_that_the_stage_lacks_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_transformers_refuses_is_the_users_error(tmp_path: Path) -> None:
-    with pytest.raises(TunesmithError, match="cannot be used together: .*load_best_model_at_end"):
+    with pytest.raises(TunesmithError, match=r"cannot be used together: .*load_best_model_at_end"):
         build(tmp_path, load_best_model_at_end=True, eval_strategy="steps", eval_steps=3, save_strategy="steps", save_steps=4)
 
 

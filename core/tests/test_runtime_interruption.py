@@ -202,6 +202,6 @@ def test_no_permission_ends_the_run_with_a_clear_error(tmp_path: Path, monkeypat
     run(tmp_path, **KILLED)
     newest = checkpoints_in(tmp_path / "out")[-1]
     monkeypatch.setattr("tunesmith.runtime.checkpoint.stage", refuse)
-    with pytest.raises(TunesmithError, match="Writing .*checkpoint-8 failed: Permission denied"):
+    with pytest.raises(TunesmithError, match=r"Writing .*checkpoint-8 failed: Permission denied"):
         run(tmp_path, **{**KILLED, "max_steps": 8, "resume_from_checkpoint": True})
     assert trouble_with(newest) == ""

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-
 from tunesmith import AdapterMark, TunerSpec, hookimpl
 from tunesmith.contracts import Tuner
 from tunesmith.errors import TunesmithError

@@ -305,7 +305,9 @@ def test_a_finished_run_leaves_what_users_expect(tmp_path: Path) -> None:
     assert results["eval"].keys() >= {"eval_loss", "eval_accuracy", "epoch"}
     assert results["all"] == dict(outcome.metrics)
     assert json.loads((session.output_dir / "config.json").read_text())["use_cache"] is True
-    assert json.loads((session.output_dir / "generation_config.json").read_text())["eos_token_id"] == [session.tokenizer.eos_token_id]
+    assert json.loads((session.output_dir / "generation_config.json").read_text())["eos_token_id"] == [
+        session.tokenizer.eos_token_id
+    ]
     for file in session.output_dir.rglob("*"):
         assert file.suffix not in {".bin", ".pt", ".pth", ".pkl"}
     lines = [json.loads(line) for line in (session.output_dir / "trainer_log.jsonl").read_text().splitlines()]

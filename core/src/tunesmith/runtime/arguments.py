@@ -56,6 +56,8 @@ def host_choices(plan: Plan) -> dict[str, Any]:
         "label_names": ["labels"],
         "activation_checkpointing": not plan["disable_gradient_checkpointing"],
         "activation_checkpointing_kwargs": {"use_reentrant": plan["use_reentrant_gc"]},
+        # Searching for unused weights costs time, and with recomputed activations it fails on adapters.
+        "ddp_find_unused_parameters": False,
         # Early stopping counts on where it was; without this a resumed run would forget.
         "restore_callback_states_from_checkpoint": True,
     }

@@ -72,7 +72,7 @@ class SessionTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> Any:
         """The picked optimizer over the tuner's groups; where neither has a say, transformers' own."""
         if self.optimizer is None:
-            self.optimizer = build_optimizer(self, model if model is not None else self.model)
+            self.optimizer: Any = build_optimizer(self, model if model is not None else self.model)
         return super().create_optimizer(model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -162,11 +162,10 @@ class SessionTrainer(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self._sharded:
-            return super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.args.should_save:
             save_tree(Path(output_dir) / "optimizer", self.optimizer.state_dict())
             save_tree(Path(output_dir) / "scheduler", self.lr_scheduler.state_dict())
-        return None
 
     def _save_scaler(self, output_dir: str) -> None:
         scaler = getattr(self.accelerator, "scaler", None)
@@ -183,10 +182,9 @@ class SessionTrainer(Trainer):
         save_tree(Path(output_dir) / f"rng-{self.args.process_index}", state)
 
     def _save_running(self, folder: Path) -> None:
-        """Sums between two log lines, so that a resumed run logs what the uninterrupted one would have."""
-        if self.args.should_save:
-            since = {"loss": self._tr_loss.item(), "total": self._total_loss_scalar, "logged": self._globalstep_last_logged}
-            save_tree(folder / "running", since)
+        """This process's sums since the last log line, so that a resumed run logs what the uninterrupted one would have."""
+        since = {"loss": self._tr_loss.item(), "total": self._total_loss_scalar, "logged": self._globalstep_last_logged}
+        save_tree(folder / f"running-{self.args.process_index}", since)
 
     def _save_trainer_state(self, folder: Path) -> None:
         if not self.args.should_save:
@@ -217,63 +215,53 @@ class SessionTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or self._foreign:
-            return super()._load_optimizer_and_scheduler(checkpoint)
-        if not is_saved(Path(checkpoint) / "optimizer"):
+            super()._load_optimizer_and_scheduler(checkpoint)
+        elif is_saved(Path(checkpoint) / "optimizer"):
+            self.optimizer.load_state_dict(load_tree(Path(checkpoint) / "optimizer"))
+            self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / "scheduler"))
+        else:
             log.warning("%s holds weights only (save_only_model): the optimizer starts anew.", checkpoint)
-            return None
-        self.optimizer.load_state_dict(load_tree(Path(checkpoint) / "optimizer"))
-        self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / "scheduler"))
-        return None
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         if checkpoint is None or self._foreign:
-            return super()._load_scaler(checkpoint)
-        if is_saved(Path(checkpoint) / "scaler"):
+            super()._load_scaler(checkpoint)
+        elif is_saved(Path(checkpoint) / "scaler"):
             self.accelerator.scaler.load_state_dict(load_tree(Path(checkpoint) / "scaler"))
-        return None
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is None or self._foreign:
-            return super()._load_rng_state(checkpoint)
-        stem = Path(checkpoint) / f"rng-{self.args.process_index}"
-        if not is_saved(stem):
-            log.warning(
-                "%s holds no random state for process %d: what follows is not repeatable.", checkpoint, self.args.process_index
-            )
-            return None
-        state = load_tree(stem)
-        random.setstate(state["python"])
-        np.random.set_state(state["numpy"])
-        torch.random.set_rng_state(state["torch"])
-        self.session.backend.set_rng_state(state["device"])
-        return None
+            super()._load_rng_state(checkpoint)
+        elif is_saved(stem := Path(checkpoint) / f"rng-{self.args.process_index}"):
+            state = load_tree(stem)
+            random.setstate(state["python"])
+            np.random.set_state(state["numpy"])
+            torch.random.set_rng_state(state["torch"])
+            self.session.backend.set_rng_state(state["device"])
+        else:
+            log.warning("%s holds no random state for this process: what follows is not repeatable.", checkpoint)
 
     def load_running(self) -> None:
         """Take up the sums that :meth:`_save_running` wrote."""
         resume = self.session.resume
-        if resume is None or not is_saved(resume.folder / "running"):
+        if resume is None or not is_saved(stem := resume.folder / f"running-{self.args.process_index}"):
             return
-        held = load_tree(resume.folder / "running")
+        held = load_tree(stem)
         self._tr_loss.fill_(held["loss"])
         self._total_loss_scalar, self._globalstep_last_logged = held["total"], held["logged"]
 
     def _load_best_model(self) -> None:
         if self._sharded:
-            return super()._load_best_model()
-        if self.interruption.reason:
-            return None
-        best = Path(self.state.best_model_checkpoint)
-        log.warning(
-            "Taking the best weights, those of %s (%s %.6g).",
-            best.name,
-            self.args.metric_for_best_model,
-            self.state.best_metric,
-        )
+            super()._load_best_model()
+        elif not self.interruption.reason:
+            self._take_weights(Path(self.state.best_model_checkpoint))
+
+    def _take_weights(self, best: Path) -> None:
+        measure = self.args.metric_for_best_model
+        log.info("Taking the best weights, those of %s (%s %.6g).", best.name, measure, self.state.best_metric)
         self.accelerator.free_memory()
         self.model = self.model_wrapped = reload_policy(self.session, best)
         self._move_model_to_device(self.model, self.args.device)
         self.callback_handler.model = self.model
-        return None
 
 
 class RunCallback(TrainerCallback):

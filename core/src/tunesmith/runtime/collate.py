@@ -78,7 +78,8 @@ class Collator:
         return batch
 
     def _table(self, rows: Sequence[Any], length: int, fill: float, kind: type) -> NDArray[Any]:
-        table = np.full((len(rows), length), fill, dtype=kind)
+        table: NDArray[Any] = np.empty((len(rows), length), dtype=kind)
+        table.fill(fill)
         for line, row in zip(table, rows, strict=True):
             if self.side == "right" or self.packed:
                 line[: len(row)] = row

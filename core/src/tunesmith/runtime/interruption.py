@@ -51,7 +51,7 @@ class Interruption:
         """``reason`` of any process of the run, so that all of them end at the same step."""
         if processes > 1:
             known = ("", *NAMES.values())
-            flag = tensor(known.index(self.reason), device=device)  # type: ignore[call-overload]
+            flag = tensor(known.index(self.reason), device=device)
             dist.all_reduce(flag, op=dist.ReduceOp.MAX)
             self.reason = known[int(flag)]
         return self.reason

@@ -31,9 +31,15 @@ def check_isolation(model: PreTrainedModel, autocast: Any, rows: int = 1) -> Non
         kernel = getattr(model.config, "_attn_implementation", "its attention")
         one = " With per_device_train_batch_size: 1 it can." if rows > 1 and measure_leak(model, autocast, 1) <= LEAK else ""
         raise TunesmithError(
-            f"{type(model).__name__} with {kernel} lets packed documents see each other.{one}",
+            f"{type(_plain(model)).__name__} with {kernel} lets packed documents see each other.{one}",
             "Write packing: false, or another flash_attn.",
         )
+
+
+def _plain(model: PreTrainedModel) -> PreTrainedModel:
+    """The model under an adapter: the one that a user knows by name."""
+    found: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return found
 
 
 def measure_leak(model: PreTrainedModel, autocast: Any, rows: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import yaml
@@ -43,7 +44,7 @@ def _template(session: Session) -> str:
     return f"{session.renderer.name}" if session.renderer else "none (plain text)"
 
 
-def _table(title: str, rows: dict[str, object]) -> str:
+def _table(title: str, rows: Mapping[str, object]) -> str:
     if not rows:
         return ""
     lines = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items())

@@ -25,7 +25,7 @@ from tunesmith.runtime.stopping import generation_config
 from tunesmith.templates import make_renderer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
+    from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
     from tunesmith.data.flow import Prepared
 
@@ -50,7 +50,7 @@ class Session:
     resume: Checkpoint | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     models: dict[str, PreTrainedModel] = field(default_factory=dict)
-    tokenizer: PreTrainedTokenizerBase = None  # type: ignore[assignment]  # filled by open_session, in its order
+    tokenizer: Any = None
     renderer: Renderer | None = None
     train_data: TokenStore | None = None
     eval_data: Mapping[str, TokenStore] = field(default_factory=dict)

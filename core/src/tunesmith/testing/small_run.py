@@ -122,7 +122,7 @@ def small_rows(
 def _echo(generator: np.random.Generator, least: int, most: int) -> Tokens:
     half = generator.integers(5, WORDS, generator.integers(least, most + 1) // 2)
     weights = np.repeat(np.array([0.0, 1.0], np.float32), len(half))
-    return Tokens(np.concatenate([half, half]).astype(np.int32), weights)  # type: ignore[arg-type]
+    return Tokens(np.concatenate([half, half]).astype(np.int32), weights)
 
 
 def pack(rows: Sequence[Mapping[str, Any]], size: int) -> list[dict[str, Any]]:
@@ -132,12 +132,12 @@ def pack(rows: Sequence[Mapping[str, Any]], size: int) -> list[dict[str, Any]]:
         tokens = [row["tokens"] for row in rows[at : at + size]]
         starts = np.cumsum([0, *(len(one.ids) for one in tokens)])[:-1]
         ids, weights = (np.concatenate([getattr(one, name) for one in tokens]) for name in ("ids", "weights"))
-        packs.append({"tokens": Tokens(ids, weights), "starts": starts})  # type: ignore[arg-type]
+        packs.append({"tokens": Tokens(ids, weights), "starts": starts})
     return packs
 
 
 def small_plugins(**modules: str) -> Plugins:
-    """The host with small parts and the named plugin modules (``sft="tunesmith_sft.plugin"``), whatever else is installed."""
+    """The host with small parts and the named plugin modules (``acme="tunesmith_acme.plugin"``), whatever else is installed."""
     modules = {"small": "tunesmith.testing.small_parts", **modules}
     return Plugins(found=[EntryPoint(name, value, "tunesmith") for name, value in modules.items()])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,9 +44,8 @@ class TrainerSuite:
     """The largest difference between losses of one batch that was split in different ways."""
 
     @pytest.fixture(autouse=True)
-    def _offline(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def _offline(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        yield
 
     def rows(self, count: int) -> Sequence[Mapping[str, Any]]:
         """Rows as the data road would prepare them for this stage."""

@@ -25,7 +25,8 @@ class PtStage(Trainer):
 
     def arguments_class(self) -> type:
         """With the keys for generation, which configurations of every stage may hold."""
-        return Seq2SeqTrainingArguments
+        kind: type = Seq2SeqTrainingArguments
+        return kind
 
     def run(self, session: Session) -> Outcome:
         """Train, evaluate and predict as the plan says."""

@@ -109,8 +109,9 @@ class TokenTrainer(SessionTrainer, Trainer):
         """Evaluate one dataset or several; over several there is a mean over all their tokens too."""
         several = self.eval_dataset if eval_dataset is None else eval_dataset
         if not isinstance(several, dict):
-            return super().evaluate(eval_dataset, *args, **kwargs)
-        whole, metrics = Tally(), {}
+            found: dict[str, float] = super().evaluate(eval_dataset, *args, **kwargs)
+            return found
+        whole, metrics = Tally(), dict[str, float]()
         prefix = kwargs.pop("metric_key_prefix", "eval")
         for name in several:
             dataset = several[name] if eval_dataset is not None else name
