@@ -31,6 +31,8 @@ def find_model(name: str, *, revision: str = "main", cache_dir: str | None = Non
     path = Path(name).expanduser()
     if path.is_dir():
         return Whereabouts(name, path)
+    if path.exists():
+        return Whereabouts(name, None, reason=f"{name} is a file", hint=f"Give its folder: {path.parent}")
     if HUB_NAME.fullmatch(name):
         return _find_in_cache(name, revision, cache_dir)
     return Whereabouts(name, None, reason=f"there is no folder {name}", hint=_nearest_folder(path))
@@ -45,7 +47,8 @@ def _find_in_cache(name: str, revision: str, cache_dir: str | None) -> Whereabou
     if (snapshot / "config.json").is_file() or (snapshot / "adapter_config.json").is_file():
         return Whereabouts(name, snapshot)
     if _is_offline():
-        return Whereabouts(name, None, reason=f"{name} is not in the hub's cache {cache}, and the hub is switched off")
+        reason = f"{name} is no folder and not in the hub's cache {cache}, and the hub is switched off"
+        return Whereabouts(name, None, reason=reason, hint=_nearest_folder(Path(name)))
     return Whereabouts(name, None, fetchable=True, reason=f"{name} is not on this machine yet")
 
 
@@ -61,9 +64,8 @@ def _is_offline() -> bool:
 
 def _nearest_folder(path: Path) -> str:
     parent = path.parent
-    if not parent.is_dir():
-        return "Give a folder, or a hub name such as organisation/model."
-    return nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir()))
+    near = nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir())) if parent.is_dir() else ""
+    return near or "Give a folder, or a hub name such as organisation/model."
 
 
 def fetch_model(name: str, *, revision: str = "main", cache_dir: str | None = None, token: str | None = None) -> Path:
@@ -102,6 +104,15 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TunesmithError(f"{file} holds no JSON object.")
     return plain
+
+
+def missing_shards(folder: Path) -> list[str]:
+    """Weight files that the folder's index names and that are not there.
+
+    :raises TunesmithError: the index cannot be read.
+    """
+    named = read_json(folder, "model.safetensors.index.json").get("weight_map", {})
+    return [name for name in sorted(set(named.values())) if not (folder / name).is_file()]
 
 
 def has_weights(folder: Path) -> bool:

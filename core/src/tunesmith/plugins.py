@@ -117,7 +117,7 @@ class Plugins:
 
     def _collect(self, axis: str) -> Registry[Any]:
         facts = next(a for a in specs.AXES if a.hook == axis)
-        registry: Registry[Any] = Registry(facts.word, self.catalogue.names(axis))
+        registry: Registry[Any] = Registry(facts.word, self.catalogue.names(axis), self.broken)
         for impl in getattr(self._manager.hook, f"tunesmith_{axis}").get_hookimpls():
             owner = self.owners[impl.plugin_name]
             try:

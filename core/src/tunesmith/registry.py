@@ -54,9 +54,12 @@ class Offer(Generic[S]):
 class Registry(Generic[S]):
     """All things of one kind. Two plugins may offer one name; only a run that asks for that name has to choose."""
 
-    def __init__(self, word: str, catalogue: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, word: str, catalogue: Mapping[str, str] | None = None, broken: Mapping[str, object] | None = None
+    ) -> None:
         self.word = word
         self._catalogue = catalogue or {}
+        self._broken = {} if broken is None else broken
         self._offers: dict[str, dict[str, Offer[S]]] = {}
 
     def add(self, spec: S, owner: Owner) -> None:
@@ -76,13 +79,13 @@ class Registry(Generic[S]):
         :raises TunesmithError: nobody offers it, or several do and none was picked.
         """
         name, _, plugin = wanted.partition("@")
-        offers = self._offers.get(name, {})
-        if plugin:
-            offers = {owner: offer for owner, offer in offers.items() if owner == plugin}
+        known = self._offers.get(name, {})
+        ways = " or ".join(f"{name}@{owner}" for owner in sorted(known))
+        offers = {owner: offer for owner, offer in known.items() if plugin in ("", owner)}
         if not offers:
-            raise TunesmithError(f"There is no {self.word} {wanted!r}.", self._suggestion(name))
+            hint = f"Write {ways}." if known else self._suggestion(name)
+            raise TunesmithError(f"There is no {self.word} {wanted!r}.", hint)
         if len(offers) > 1:
-            ways = " or ".join(f"{name}@{owner}" for owner in sorted(offers))
             raise TunesmithError(
                 f"{len(offers)} plugins offer the {self.word} {name!r}: {', '.join(sorted(offers))}.",
                 f"Write {ways}, or switch one plugin off with --without.",
@@ -90,12 +93,14 @@ class Registry(Generic[S]):
         return next(iter(offers.values()))
 
     def _suggestion(self, name: str) -> str:
+        broken = "; ".join(map(str, self._broken.values()))
+        perhaps = f"It may belong to a plugin that cannot be loaded: {broken}" if broken else ""
         if name in self._catalogue:
-            return f"It comes with {self._catalogue[name]}: pip install {self._catalogue[name]}"
+            return perhaps or f"It comes with {self._catalogue[name]}: pip install {self._catalogue[name]}"
         if near := nearest(name, [*self._offers, *self._catalogue]):
-            return near
-        if self._offers:
-            return f"Installed: {', '.join(sorted(self._offers))}."
+            return f"{near} {perhaps}".rstrip()
+        if perhaps or self._offers:
+            return perhaps or f"Installed: {', '.join(sorted(self._offers))}."
         packages = ", ".join(sorted(set(self._catalogue.values())))
         return f"No plugin that offers one is installed. pip install {packages}" if packages else "No plugin offers one."
 

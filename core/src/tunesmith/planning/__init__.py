@@ -12,10 +12,11 @@ from tunesmith.planning.draft import Draft
 from tunesmith.planning.estimate import estimate
 from tunesmith.planning.models import wish
 from tunesmith.planning.settings_in_use import settle
-from tunesmith.plugins import Plugins
+from tunesmith.planning.template_advice import advise
+from tunesmith.plugins import Broken, Plugins
 
 #: Each step reads what the ones before it decided.
-STEPS = (choose, settle, wish, find_datasets, check, estimate)
+STEPS = (choose, settle, wish, find_datasets, advise, check, estimate)
 
 
 def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = False) -> Plan:
@@ -41,6 +42,11 @@ def _unused(key: str, origin: str, owner: str) -> Problem:
     return Problem(origin, f"{key} is not used by this run: it belongs to {owner}", "Leave it out, or run without --strict.")
 
 
+def _not_loaded(broken: Broken) -> str:
+    reason = str(broken.error).strip().partition("\n")[0]
+    return f"the plugin {broken.owner} cannot be loaded and is left out: {type(broken.error).__name__}: {reason}"
+
+
 def _finish(draft: Draft, command: str) -> Plan:
     plugins = draft.plugins
     return Plan(
@@ -50,7 +56,7 @@ def _finish(draft: Draft, command: str) -> Plan:
         models=draft.models,
         datasets=draft.datasets,
         unused=draft.unused,
-        notices=(*draft.config.notices, *draft.notices),
+        notices=(*draft.config.notices, *draft.notices, *map(_not_loaded, plugins.broken.values())),
         missing=tuple(dict.fromkeys(draft.missing)),
         estimate=draft.estimate,
         config_folder=str(draft.config.file.parent) if draft.config.file else ".",

@@ -44,7 +44,9 @@ def choose_named(draft: Draft, axis: str, key: str, name: str) -> None:
     registry = draft.plugins.axis(axis)
     bare = name.partition("@")[0]
     if bare not in registry and (package := _known(draft, axis, bare)):
-        draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", f"It comes with {package}.")
+        here = package in {owner.distribution for owner in draft.plugins.owners.values()}
+        hint = f"The installed {package} does not have it yet." if here else f"It comes with {package}."
+        draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", hint)
         return
     try:
         draft.pick(axis, registry.get(name), draft.config.origin(key))
@@ -53,9 +55,10 @@ def choose_named(draft: Draft, axis: str, key: str, name: str) -> None:
 
 
 def _known(draft: Draft, axis: str, name: str) -> str:
-    """The distribution that brings ``name``, were it installed; empty when nobody knows the name."""
+    """The distribution that brings ``name``, were it installed; empty when nobody knows the name or the plugin is broken."""
     package: str = draft.plugins.catalogue.names(axis).get(name) or planned().get(axis, {}).get(name, "")
-    return package
+    broken = {broken.owner.distribution for broken in draft.plugins.broken.values()}
+    return "" if package in broken else package
 
 
 # ---- switches --------------------------------------------------------------------------------------------------------

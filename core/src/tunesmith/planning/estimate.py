@@ -34,7 +34,7 @@ def estimate(draft: Draft) -> None:
     if "policy" not in draft.models or not draft.models["policy"].path:
         return
     folder = find_in(draft, draft.models["policy"].path).folder
-    shape = read_shape(folder) if folder else None
+    shape = read_shape(folder) if folder and not draft.problems else None
     if shape is None:
         return
     parts, trainable = _training(draft, shape) if draft.picked("trainers") else ({"weights": _weights(draft, shape, 0)}, 0)

@@ -7,9 +7,10 @@ from typing import Any
 
 from tunesmith.config import Setting
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import Whereabouts, find_model, has_weights, read_json
+from tunesmith.model_folder import Whereabouts, find_model, has_weights, missing_shards, read_json
 from tunesmith.plan import ModelWish
 from tunesmith.planning.draft import Draft
+from tunesmith.planning.shapes import check_weight_files
 from tunesmith.specs import AdapterMark, TunerSpec
 
 
@@ -79,21 +80,25 @@ def _check_model(draft: Draft, name: str) -> None:
         if place.fetchable:
             draft.notices.append(f"{place.reason}; it will be fetched from the hub when the run starts")
         else:
-            draft.lacks("model_name_or_path", place.reason, place.hint)
+            draft.lacks("model_name_or_path", f"model_name_or_path: {place.reason}", place.hint)
         return
     try:
-        config = read_json(place.folder, "config.json")
+        config, missing = read_json(place.folder, "config.json"), missing_shards(place.folder)
+        check_weight_files(place.folder)
     except TunesmithError as error:
         draft.note_error("model_name_or_path", error)
         return
     if not config:
+        what = "an empty" if (place.folder / "config.json").is_file() else "no"
         draft.problem(
-            "model_name_or_path", f"{place.folder} holds no config.json, so it is no model", "Give the folder that holds it."
+            "model_name_or_path", f"{place.folder} holds {what} config.json, so it is no model", "Give a model's folder."
         )
     elif not has_weights(place.folder) and not draft.value("train_from_scratch"):
         draft.problem(
             "model_name_or_path", f"{place.folder} holds no weights", "Give a complete model, or train_from_scratch: true."
         )
+    elif missing:
+        draft.problem("model_name_or_path", f"{place.folder} lacks {', '.join(missing)}", "Copy or download the rest of it.")
     elif "auto_map" in config and not draft.value("trust_remote_code"):
         draft.notices.append(f"{name} brings code of its own, which is not used: trust_remote_code is false")
 
@@ -102,7 +107,7 @@ def _check_adapter(draft: Draft, name: str) -> None:
     place = find_in(draft, name)
     if place.folder is None:
         if not place.fetchable:
-            draft.lacks("adapter_name_or_path", place.reason, place.hint)
+            draft.lacks("adapter_name_or_path", f"adapter_name_or_path: {place.reason}", place.hint)
         return
     if tuner_of(draft, place.folder) is None:
         names = ", ".join(f"{m.file} ({o.spec.name})" for o in draft.plugins.tuners for m in o.spec.marks)
@@ -111,3 +116,16 @@ def _check_adapter(draft: Draft, name: str) -> None:
             f"{place.folder} bears no mark of an installed tuner",
             f"An adapter's folder holds one of: {names or 'none is known'}.",
         )
+        return
+    try:
+        check_weight_files(place.folder)
+        _compare_base(draft, name, base_of(place.folder))
+    except TunesmithError as error:
+        draft.note_error("adapter_name_or_path", error)
+
+
+def _compare_base(draft: Draft, adapter: str, base: str | None) -> None:
+    """An adapter may fit another model than its own in shape and still be of no use there."""
+    model = str(draft.value("model_name_or_path"))
+    if base is not None and Path(base).resolve().name != Path(model).expanduser().resolve().name:
+        draft.notices.append(f"the adapter {adapter} was trained on {base}, not on {model}")

@@ -20,7 +20,7 @@ TRAINING_ARGUMENTS = "transformers"
 def settle(draft: Draft) -> None:
     """Fill ``draft.settings`` with every key of every owner in use, and ``draft.unused`` with what was given in vain."""
     owned = _option_keys(draft)
-    training = bool(draft.picked("trainers"))
+    training = "trainers" in draft.command.picks  # also when the stage that was asked for is not here
     defaults = {key: (value, spec.name) for spec in draft.picked("trainers") for key, value in spec.defaults.items()}
     for name, key in draft.config.keys.items():
         in_use = key.owner == ALWAYS or name in owned or (training and key.owner == TRAINING_ARGUMENTS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -78,16 +77,29 @@ def read_header(file: Path) -> dict[str, dict[str, Any]]:
 
     :raises TunesmithError: the file is cut short or no safetensors file.
     """
+    size = file.stat().st_size
     try:
         with file.open("rb") as stream:
-            length = struct.unpack("<Q", stream.read(8))[0]
-            if length > file.stat().st_size:
-                raise ValueError("the header is longer than the file")
+            length = int.from_bytes(stream.read(8), "little")
+            if not 0 < length <= size - 8:
+                raise ValueError("it is empty, or ends within its header")
             header = json.loads(stream.read(length))
-    except (ValueError, struct.error) as error:
+        header.pop("__metadata__", None)
+        end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if end != size:
+            raise ValueError(f"it has {size:,} bytes instead of {end:,}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TunesmithError(f"{file} is damaged: {error}.", "Copy or download the file again.") from error
-    header.pop("__metadata__", None)
-    return {name: entry for name, entry in header.items() if isinstance(entry, dict)}
+    return dict(header)
+
+
+def check_weight_files(folder: Path) -> None:
+    """Make sure that every safetensors file of a folder is whole, by header and size; its content is too much to read.
+
+    :raises TunesmithError: names the first that is not.
+    """
+    for file in sorted(folder.glob("*.safetensors")):
+        read_header(file)
 
 
 def _arithmetic(config: Mapping[str, Any]) -> dict[str, Shape]:
