@@ -15,7 +15,7 @@ from checkout import CORE, ROOT, plugin_packages
 #: Somebody else's packages: their tests run where they are installed, by test_third_party.py.
 collect_ignore = ["third_party"]
 
-UNWANTED = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+UNWANTED = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".*_cache")
 
 
 @pytest.fixture(scope="session")

@@ -89,8 +89,8 @@ def test_a_wheel_holds_every_file_of_its_code(package: Package, wheelhouse: Path
     """Data files too: what is missing from a wheel works in the checkout and nowhere else."""
     (wheel,) = wheelhouse.glob(f"{package.distribution.replace('-', '_')}-*.whl")
     source = package.source.parent
-    written = {str(file.relative_to(source)) for file in package.source.rglob("*") if file.is_file()}
-    written = {name for name in written if "__pycache__" not in name}
+    files = (file.relative_to(source) for file in package.source.rglob("*") if file.is_file())
+    written = {str(file) for file in files if not any(part.startswith((".", "__pycache__")) for part in file.parts)}
     with zipfile.ZipFile(wheel) as archive:
         left_out = sorted(written - set(archive.namelist()))
     assert not left_out
