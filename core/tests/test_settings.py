@@ -236,8 +236,8 @@ def test_a_secret_is_not_repeated_in_an_error() -> None:
         ("run.yaml", "seed: 1\n  bf16: true\n", "run.yaml:2", "this is not YAML"),
         ("run.yaml", "a: 1\nb: {\n", "run.yaml:3", "this is not YAML"),
         ("run.yaml", "fsdp_config:\n\t- a\n", "run.yaml:2", "this is not YAML"),
-        ("run.yaml", "- seed\n", "run.yaml:1", "a configuration is a list of lines `key: value`"),
-        ("run.yaml", "just words\n", "run.yaml:1", "a configuration is a list of lines `key: value`"),
+        ("run.yaml", "- seed\n", "run.yaml:1", "a configuration has lines of the form `key: value`"),
+        ("run.yaml", "just words\n", "run.yaml:1", "a configuration has lines of the form `key: value`"),
         ("run.yaml", "seed: 1\n---\nseed: 2\n", "run.yaml:2", "this is not YAML"),
         (
             "run.yaml",
@@ -292,7 +292,7 @@ def test_two_files_are_one_too_many(here: Path) -> None:
             "--learning_rate needs a value",
             "Write --learning_rate VALUE, or learning_rate=VALUE.",
         ),
-        (["stray"], "'stray' is neither a configuration file nor an override", "Write key=stray, or name a configuration file"),
+        (["stray"], "'stray' is neither a configuration file nor an override", "Write key=value, or name a configuration file"),
         (["--nonsens", "3"], "there is no key nonsens", ""),
         (["seed.x=3"], "seed must be a whole number, not 3", ""),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_origin
 
 from tunesmith.errors import Problem
@@ -40,9 +41,22 @@ def read_words(words: Sequence[str], keys: Mapping[str, Key]) -> Words:
         elif word.endswith(SUFFIXES):
             read.files.append(word)
         else:
-            hint = f"Write key={word}, or name a configuration file that ends in .yaml or .json."
-            read.problems.append(Problem(WHERE, f"{word!r} is neither a configuration file nor an override", hint))
+            read.problems.append(_no_sense(word, keys))
     return read
+
+
+def _no_sense(word: str, keys: Mapping[str, Key]) -> Problem:
+    """What is wrong with a word that is neither file nor override: most often something is forgotten."""
+    near = next((file for suffix in SUFFIXES if Path(file := word + suffix).is_file()), "")
+    if word and Path(word).is_dir():
+        return Problem(WHERE, f"{word} is a folder", "Name the configuration file in it, which ends in .yaml or .json.")
+    if near:
+        hint = f"Did you mean {near!r}?"
+    elif word.replace("-", "_") in keys:
+        hint = f"Write {word}=VALUE."
+    else:
+        hint = "Write key=value, or name a configuration file that ends in .yaml or .json."
+    return Problem(WHERE, f"{word!r} is neither a configuration file nor an override", hint)
 
 
 def _entry(key: str, value: Any) -> Entry:

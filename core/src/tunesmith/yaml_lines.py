@@ -62,13 +62,19 @@ def _yaml_entries(text: str, path: Path) -> Iterator[Entry]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError([Problem(where, f"this is not YAML: {error.problem or error.context}", _yaml_hint(error))]) from error
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem(str(path), f"this is not YAML: {error}")]) from error
+        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+        what = f"this is not YAML: {error.problem or error.context}"
+        raise ConfigError([Problem(where, what, _yaml_hint(error, line))]) from error
+    except yaml.reader.ReaderError as error:
+        where = f"{path}:{text.count(chr(10), 0, error.position) + 1}"
+        what = f"this is not YAML: it holds the control character U+{int(error.character):04X}"
+        raise ConfigError([Problem(where, what, "Remove it.")]) from error
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError([Problem(f"{path}:{_line(root)}", "a configuration is a list of lines `key: value`")])
+        kind = "a list" if isinstance(root, yaml.SequenceNode) else "a single text"
+        what = f"a configuration has lines of the form `key: value`; this is {kind}"
+        raise ConfigError([Problem(f"{path}:{_line(root)}", what, "Write for example model_name_or_path: FOLDER")])
     for key, value in root.value:
         where = f"{path}:{_line(key)}"
         try:
@@ -77,8 +83,8 @@ def _yaml_entries(text: str, path: Path) -> Iterator[Entry]:
             raise ConfigError([Problem(where, str(error), error.instead)]) from error
 
 
-def _yaml_hint(error: yaml.MarkedYAMLError) -> str:
-    if "\\t" in str(error.problem) or "tab" in str(error.problem):
+def _yaml_hint(error: yaml.MarkedYAMLError, line: str) -> str:
+    if "tab" in str(error.problem) or "\t" in line[: len(line) - len(line.lstrip())]:
         return "Indent with spaces."
     return "Text with a colon, a # or a bracket in it needs quotes." if error.problem else ""
 
