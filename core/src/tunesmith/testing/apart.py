@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint
 
 from tunesmith import specs
 from tunesmith.plugins import GROUP, Plugins
+from tunesmith.values import from_plain
 
 #: What the core itself requires, and may import late.
 OF_THE_CORE = frozenset({"tunesmith", "click", "pluggy", "yaml", "_yaml"})
@@ -44,8 +45,8 @@ def look_apart(name: str, module: str) -> Sighting:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return Sighting(error=f"the process that imports it died:\n{done.stderr}")
-    plain = json.loads(done.stdout.splitlines()[-1])
-    return Sighting(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
+    seen: Sighting = from_plain(Sighting, json.loads(done.stdout.splitlines()[-1]))
+    return seen
 
 
 def observe(name: str, module: str) -> Sighting:

@@ -60,12 +60,13 @@ def verbs(protocol: type) -> dict[str, Any]:
 
 def _making(kind: type, made_with: tuple[str, ...]) -> Iterator[str]:
     expected = f"the host makes it as {kind.__name__}({', '.join(made_with)})"
-    if getattr(kind.__init__, "__module__", "") == "typing" or kind.__init__ is object.__init__:
+    init = inspect.getattr_static(kind, "__init__")
+    if getattr(init, "__module__", "") == "typing" or init is object.__init__:
         if made_with:
             yield f"{kind.__name__} has no __init__, and {expected}"
         return
     try:
-        inspect.signature(kind.__init__).bind(object(), *made_with)
+        inspect.signature(init).bind(object(), *made_with)
     except TypeError as error:
         yield f"{kind.__name__} cannot be made ({error}); {expected}"
 

@@ -30,7 +30,6 @@ ROWS = tuple(
 
 #: A run that takes a second on a processor.
 QUICK = {
-    "stage": "sft",
     "dataset": "tiny",
     "cutoff_len": 128,
     "max_steps": 2,

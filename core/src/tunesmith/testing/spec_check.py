@@ -109,5 +109,5 @@ def _field_faults(field: Field[Any], hint: Any) -> Iterator[str]:
 
 def keys_of(specs_: Iterable[Any]) -> dict[str, type]:
     """Every flat key that these specs own, with the dataclass that declares it."""
-    kinds = {spec.options for spec in specs_ if is_dataclass(spec.options)}
+    kinds: set[type] = {spec.options for spec in specs_ if is_dataclass(spec.options)}
     return {field.name: kind for kind in kinds for field in fields(kind)}

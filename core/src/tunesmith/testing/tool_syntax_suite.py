@@ -24,7 +24,7 @@ after = "\\n"
 stop = ["<|end|>"]
 """
 
-TOOLS = tuple(
+TOOLS: tuple[dict[str, Any], ...] = tuple(
     {
         "type": "function",
         "function": {
