@@ -83,7 +83,9 @@ def run_config(tiny_model: Path, tiny_dataset: Path, tmp_path: Path) -> Callable
     def write(**keys: Any) -> Path:
         places = {"model_name_or_path": str(tiny_model), "dataset_dir": str(tiny_dataset), "output_dir": str(tmp_path / "out")}
         file = tmp_path / "run.yaml"
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in {**QUICK, **places, **keys}.items()}
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in {**QUICK, **places, **keys}.items()
+        }
         file.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
         return file
 
