@@ -242,6 +242,14 @@ def test_it_stops_early_and_forgets_nothing_on_resuming(tmp_path: Path) -> None:
     assert small_losses(again) == small_losses(session)
 
 
+def test_early_stopping_goes_by_all_datasets_together(tmp_path: Path) -> None:
+    evals = {name: SmallStore(small_rows(3, seed=seed)) for name, seed in (("a", 9), ("b", 10))}
+    keys = {**BEST, "early_stopping_steps": 2, "num_train_epochs": 4.0, "eval_on_each_dataset": True}
+    _, outcome = run(tmp_path, None, evals, **keys)
+    assert outcome.stopped == "early stopping"
+    assert outcome.metrics.keys() >= {"eval_a_loss", "eval_b_loss", "eval_loss"}
+
+
 # ---- predicting ------------------------------------------------------------------------------------------------------
 
 
@@ -260,6 +268,22 @@ def test_predictions_are_what_the_model_says_to_each_prompt(tmp_path: Path) -> N
         assert line["label"] == session.tokenizer.decode(ids[half:])
         assert line["predict"].startswith(session.tokenizer.decode(said))
     assert outcome.metrics["predict_samples_per_second"] > 0
+
+
+def test_evaluation_generates_when_asked_to(tmp_path: Path) -> None:
+    evals = {"eval": SmallStore(small_rows(4, seed=3, lengths=(4, 6)))}
+    keys: dict[str, Any] = {"predict_with_generate": True, "generation_max_length": 12, "metric_for_best_model": "exact_match"}
+    session, outcome = run(tmp_path, None, evals, eval_strategy="steps", eval_steps=4, **keys)
+    history = json.loads((session.output_dir / "trainer_state.json").read_text())["log_history"]
+    assert [entry["step"] for entry in history if "eval_exact_match" in entry] == [4, 8]
+    assert outcome.metrics["eval_exact_match"] == 0.0
+
+
+def test_answers_that_are_right_are_counted(tmp_path: Path) -> None:
+    rows = small_rows(2, seed=3, lengths=(6, 6))
+    store, keys = SmallStore(rows), {"do_predict": True, "num_train_epochs": 60.0, "per_device_train_batch_size": 2}
+    _, outcome = run(tmp_path, store, {"eval": store}, **keys, max_new_tokens=len(rows[0]["tokens"].ids) // 2)
+    assert outcome.metrics["predict_exact_match"] == 1.0
 
 
 def test_packed_rows_are_predicted_one_by_one(tmp_path: Path) -> None:
@@ -322,3 +346,21 @@ def test_tensorboard_gets_the_losses(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = events.EventAccumulator(str(tmp_path / "board"))
     found.Reload()
     assert [event.value for event in found.Scalars("train/loss")] == pytest.approx(small_losses(session))
+
+
+# ---- what cannot be done ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "keys", "said"),
+    [
+        ("sft", {"early_stopping_steps": 2}, "early_stopping_steps needs evaluations"),
+        ("sft", {"do_predict": True, "train_on_prompt": True}, "do_predict cannot tell prompts from answers"),
+        ("pt", {"predict_with_generate": True}, "plain text has no prompts"),
+    ],
+)
+def test_the_plan_says_what_cannot_be_done(tmp_path: Path, stage: str, keys: dict[str, Any], said: str) -> None:
+    plugins = small_plugins(sft="tunesmith_sft.plugin")
+    (problem,) = plugins.check_plan(small_plan(tmp_path, plugins, stage, **keys))
+    assert said in problem.what
+    assert problem.where == "by hand"

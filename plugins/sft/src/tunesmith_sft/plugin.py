@@ -36,12 +36,12 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     if plan["early_stopping_steps"] and plan["eval_strategy"] == "no":
         where = plan.settings["early_stopping_steps"].origin
         yield Problem(where, "early_stopping_steps needs evaluations while training", "Write eval_strategy: steps or epoch.")
-    if not plan["do_predict"]:
-        return
-    if plan["stage"] == "pt":
-        yield Problem(plan.settings["do_predict"].origin, "plain text has no prompts to answer", "Use do_eval: true.")
-    if plan["train_on_prompt"]:
-        where = plan.settings["train_on_prompt"].origin
-        yield Problem(
-            where, "do_predict cannot tell prompts from answers when both are learned", "Write train_on_prompt: false."
-        )
+    for key in ("do_predict", "predict_with_generate"):
+        if not plan[key]:
+            continue
+        if plan["stage"] == "pt":
+            yield Problem(plan.settings[key].origin, f"{key}: plain text has no prompts to answer", "Use do_eval: true.")
+        elif plan["train_on_prompt"]:
+            where = plan.settings["train_on_prompt"].origin
+            what = f"{key} cannot tell prompts from answers when both are learned"
+            yield Problem(where, what, "Write train_on_prompt: false.")

@@ -1,4 +1,4 @@
-"""``do_predict``: answer the prompts of the evaluation data and write what was answered beside what was expected."""
+"""``do_predict`` and ``predict_with_generate``: answer the prompts of the evaluation data and judge what was said."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from transformers import set_seed
+from transformers import GenerationConfig, set_seed
 from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.durable_files import write_text
@@ -30,22 +30,36 @@ class Question:
 
 
 def predict(trainer: Any, session: Session) -> dict[str, float]:
-    """Answer every prompt of the evaluation data, in its order; write :data:`FILE`; measure with the picked metrics."""
-    questions = [question for store in session.eval_data.values() for question in questions_in(store)]
+    """Answer every prompt of the evaluation data, in its order; write :data:`FILE`; measure."""
     started = time.monotonic()
-    set_seed(session.args.seed)
-    rank, processes = session.args.process_index, session.args.world_size
-    mine = [
-        answer for batch in _batches(questions[rank::processes], session) for answer in _answer(trainer.model, batch, session)
-    ]
-    answers = gather_object(list(zip(range(rank, len(questions), processes), mine, strict=True)))
-    lines = _lines(session, questions, [answer for _, answer in sorted(answers)])
+    lines = [line for store in session.eval_data.values() for line in answer_all(trainer.model, store, session)]
     if session.args.should_save:
         session.output_dir.mkdir(parents=True, exist_ok=True)
         write_text(session.output_dir / FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     runtime = time.monotonic() - started
-    metrics = {"predict_runtime": runtime, "predict_samples_per_second": len(questions) / max(runtime, 1e-9)}
-    return {**metrics, **_measure(session, lines)}
+    speed = {"predict_runtime": runtime, "predict_samples_per_second": len(lines) / max(runtime, 1e-9)}
+    return {**speed, **measure(session, lines, "predict")}
+
+
+def answer_all(model: Any, store: TokenStore, session: Session) -> list[dict[str, str]]:
+    """Answer every prompt of one dataset; all processes share the work and get all answers."""
+    questions = list(questions_in(store))
+    set_seed(session.args.seed)
+    rank, processes = session.args.process_index, session.args.world_size
+    mine = [answer for batch in _batches(questions[rank::processes], session) for answer in _answer(model, batch, session)]
+    answers = gather_object(list(zip(range(rank, len(questions), processes), mine, strict=True)))
+    return _lines(session, questions, [answer for _, answer in sorted(answers)])
+
+
+def measure(session: Session, lines: Sequence[dict[str, str]], prefix: str) -> dict[str, float]:
+    """The share of answers that are exactly as expected, white space at their ends aside, and what the picked metrics say."""
+    said, expected = [line["predict"] for line in lines], [line["label"] for line in lines]
+    same = sum(one.strip() == other.strip() for one, other in zip(said, expected, strict=True))
+    found = {f"{prefix}_exact_match": same / max(len(lines), 1)}
+    for chosen in session.plan.picked("metrics"):
+        metric = session.plugins.metrics.get(chosen.wanted).load()(session.plan)
+        found |= {f"{prefix}_{name}": value for name, value in metric.compute(said, expected).items()}
+    return found
 
 
 def questions_in(store: TokenStore) -> Iterator[Question]:
@@ -79,17 +93,25 @@ def _answer(model: Any, batch: Sequence[Question], session: Session) -> list[str
     longest = max(len(question.prompt) for question in batch)
     ids = torch.tensor([[pad] * (longest - len(q.prompt)) + list(q.prompt) for q in batch], device=device)
     mask = torch.tensor([[0] * (longest - len(q.prompt)) + [1] * len(q.prompt) for q in batch], device=device)
+    cache = session.plan["use_kv_cache"]
+    was_training = model.training
     model.eval()
     with torch.no_grad():
-        found = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=session.generation_config,
-            use_cache=session.plan["use_kv_cache"],
-        )
+        found = model.generate(input_ids=ids, attention_mask=mask, generation_config=_sampling(session), use_cache=cache)
+    model.train(was_training)
     skip = session.plan["skip_special_tokens"]
     answers: list[str] = session.tokenizer.batch_decode(found[:, longest:], skip_special_tokens=skip)
     return answers
+
+
+def _sampling(session: Session) -> GenerationConfig:
+    """The plan's sampling; ``generation_max_length`` and ``generation_num_beams`` are for evaluation alone and win here."""
+    config, args = session.generation_config, session.args
+    if getattr(args, "generation_num_beams", None):
+        config.num_beams = args.generation_num_beams
+    if getattr(args, "generation_max_length", None):
+        config.max_new_tokens, config.max_length = None, args.generation_max_length
+    return config
 
 
 def _lines(session: Session, questions: Sequence[Question], answers: Sequence[str]) -> list[dict[str, str]]:
@@ -102,12 +124,3 @@ def _lines(session: Session, questions: Sequence[Question], answers: Sequence[st
         }
         for question, answer in zip(questions, answers, strict=True)
     ]
-
-
-def _measure(session: Session, lines: Sequence[dict[str, str]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for chosen in session.plan.picked("metrics"):
-        metric = session.plugins.metrics.get(chosen.wanted).load()(session.plan)
-        scores = metric.compute([line["predict"] for line in lines], [line["label"] for line in lines])
-        found |= {f"predict_{name}": value for name, value in scores.items()}
-    return found

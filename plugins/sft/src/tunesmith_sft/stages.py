@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 from tunesmith.contracts import Outcome, Trainer
@@ -15,6 +16,16 @@ from tunesmith.runtime.session import Session
 
 from tunesmith_sft.predicting import predict
 from tunesmith_sft.trainer import TokenTrainer
+
+
+class Patience(EarlyStoppingCallback):
+    """Early stopping that waits for the measure it goes by where several datasets are judged one after the other."""
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+        """Count an evaluation that says nothing new."""
+        wanted = args.metric_for_best_model
+        if wanted in metrics or f"eval_{wanted}" in metrics:
+            super().on_evaluate(args, state, control, metrics, **kwargs)
 
 
 class PtStage(Trainer):
@@ -53,7 +64,7 @@ class PtStage(Trainer):
             train_dataset=Rows(session.train_data) if session.train_data is not None else None,
             eval_dataset=eval_datasets(session),
             processing_class=session.tokenizer,
-            callbacks=[EarlyStoppingCallback(patience)] if patience else [],
+            callbacks=[Patience(patience)] if patience else [],
             accuracy=self.plan["compute_accuracy"],
         )
 

@@ -11,6 +11,8 @@ from tunesmith.runtime.checkpointing_trainer import SessionTrainer
 from tunesmith.runtime.collate import IGNORED, learned
 from tunesmith.runtime.token_loss import token_loss
 
+from tunesmith_sft.predicting import answer_all, measure
+
 
 @dataclass
 class Tally:
@@ -109,14 +111,23 @@ class TokenTrainer(SessionTrainer, Trainer):
         """Evaluate one dataset or several; over several there is a mean over all their tokens too."""
         several = self.eval_dataset if eval_dataset is None else eval_dataset
         if not isinstance(several, dict):
-            found: dict[str, float] = super().evaluate(eval_dataset, *args, **kwargs)
-            return found
+            return self._evaluate_one(several, *args, **kwargs)
         whole, metrics = Tally(), dict[str, float]()
         prefix = kwargs.pop("metric_key_prefix", "eval")
-        for name in several:
-            dataset = several[name] if eval_dataset is not None else name
-            metrics |= super().evaluate(dataset, *args, metric_key_prefix=f"{prefix}_{name}", **kwargs)
+        for name, dataset in several.items():
+            metrics |= self._evaluate_one(dataset, *args, metric_key_prefix=f"{prefix}_{name}", **kwargs)
             whole.add(self.tally)
         together = whole.metrics(prefix, accuracy=self.accuracy)
         self.log(dict(together))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {**metrics, **together})
         return {**metrics, **together}
+
+    def _evaluate_one(self, dataset: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        dataset = self.eval_dataset[dataset] if isinstance(dataset, str) else dataset
+        metrics: dict[str, float] = super().evaluate(dataset, *args, **kwargs)
+        if self.args.predict_with_generate:
+            lines = answer_all(self.accelerator.unwrap_model(self.model), dataset.store, self.session)
+            answers = measure(self.session, lines, kwargs.get("metric_key_prefix", "eval"))
+            self.log(dict(answers))
+            metrics |= answers
+        return metrics
