@@ -10,7 +10,7 @@ import click
 import pytest
 import yaml
 from click.testing import CliRunner
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
+from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.cli.main import main
 from tunesmith.keys import KeyTable
 from tunesmith.plugins import Plugins
@@ -19,7 +19,7 @@ COMPAT = Path(__file__).parent / "compat"
 LINES = yaml.safe_load((COMPAT / "command_lines.yaml").read_text(encoding="utf-8"))
 
 
-@click.command(**RUN_COMMAND)
+@click.command(context_settings=RUN_CONTEXT)
 @run_arguments
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--strict", is_flag=True)

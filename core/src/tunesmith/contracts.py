@@ -176,7 +176,8 @@ class Trainer(Protocol):
         """The class of the training arguments, a subclass of ``transformers.TrainingArguments``. Built first and once."""
         from transformers import TrainingArguments
 
-        return TrainingArguments
+        kind: type = TrainingArguments
+        return kind
 
     @abstractmethod
     def run(self, session: Session) -> Outcome:

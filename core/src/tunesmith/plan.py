@@ -108,7 +108,8 @@ class Plan:
 
     def options(self, kind: type[T]) -> T:
         """The settings of one owner as its options dataclass."""
-        return from_plain(kind, {item.name: self[item.name] for item in fields(kind)})  # type: ignore[arg-type]
+        made: T = from_plain(kind, {item.name: self[item.name] for item in fields(kind)})  # type: ignore[arg-type]
+        return made
 
     def owned(self, owner: str, *, given: bool = False) -> dict[str, Any]:
         """All values of one owner; with ``given`` only those that the user or the stage set."""

@@ -103,6 +103,7 @@ def _read(node: yaml.Node, above: tuple[int, ...] = ()) -> Any:
         return str(node.value) if node.style in ("'", '"', "|", ">") else Word(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_read(item, above) for item in node.value]
+    assert isinstance(node, yaml.MappingNode)  # YAML has no fourth kind of node
     return _mapping(node, above)
 
 

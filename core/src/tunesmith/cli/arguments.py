@@ -1,6 +1,6 @@
 """What commands share that take a configuration and overrides: ``tunesmith train run.yaml lora_rank=32 --bf16``.
 
-A command is declared with ``@click.command(**RUN_COMMAND)`` and ``@run_arguments``. Its own options (``--json``, ``--quiet``)
+A command is declared with ``@click.command(context_settings=RUN_CONTEXT)`` and ``@run_arguments``. Its own options (``--json``, ``--quiet``)
 work anywhere among the words; every other word reaches it untouched, and :func:`read_arguments` makes sense of them.
 """
 
@@ -16,8 +16,8 @@ from tunesmith import settings
 from tunesmith.config import RunConfig
 from tunesmith.plugins import Plugins
 
-#: Keyword arguments of ``click.command``.
-RUN_COMMAND: dict[str, Any] = {"context_settings": {"ignore_unknown_options": True}}
+#: Lets words that are no options of the command through to ``arguments``.
+RUN_CONTEXT: dict[str, Any] = {"ignore_unknown_options": True}
 
 #: Declares the parameter ``arguments``: a tuple of words.
 run_arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[RUN.yaml] [key=value | --key value]…")

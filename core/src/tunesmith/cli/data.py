@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
+from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
@@ -16,7 +16,7 @@ def data() -> None:
     """Data: what rows become, what is dropped or cut, what is learned."""
 
 
-@data.command(**RUN_COMMAND)
+@data.command(context_settings=RUN_CONTEXT)
 @run_arguments
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--bad-rows", default=5, show_default=True, help="How many bad rows of each dataset to show.")
@@ -39,7 +39,7 @@ def report(plugins: Plugins, arguments: tuple[str, ...], as_json: bool, bad_rows
     return 2
 
 
-@data.command(**RUN_COMMAND)
+@data.command(context_settings=RUN_CONTEXT)
 @run_arguments
 @click.pass_obj
 def preview(plugins: Plugins, arguments: tuple[str, ...]) -> None:

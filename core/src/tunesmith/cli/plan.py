@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from tunesmith import planning
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
+from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.cli.plan_text import plan_text
 from tunesmith.plugins import Plugins
 
 
-@click.command(**RUN_COMMAND)
+@click.command(context_settings=RUN_CONTEXT)
 @run_arguments
 @click.option("--for", "command", default="train", show_default=True, help="The command to plan.")
 @click.option("--all", "everything", is_flag=True, help="Show the values that are defaults, too.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from tunesmith import launch, planning
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
+from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.cli.plan_text import say_notices
 from tunesmith.plugins import Plugins
 
 
-@click.command(**RUN_COMMAND)
+@click.command(context_settings=RUN_CONTEXT)
 @run_arguments
 @click.option("--strict", is_flag=True, help="A key that this run does not use is an error.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")

@@ -177,7 +177,7 @@ def _backend(draft: Draft, axis: str) -> None:
 
 
 def _detect(draft: Draft, axis: str) -> None:
-    reasons = []
+    reasons: list[str] = []
     for offer in sorted(draft.plugins.backends, key=lambda offer: -offer.spec.priority):
         probe = probe_backend(offer)
         if probe.here:

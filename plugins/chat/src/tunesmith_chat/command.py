@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from tunesmith import launch, planning
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
+from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.cli.plan_text import say_notices
 from tunesmith.contracts import Engine
 from tunesmith.dialogue import Dialogue, sampling_of
@@ -22,7 +22,7 @@ from tunesmith_chat.script import answer_lines, answer_prompts
 from tunesmith_chat.terminal import Terminal
 
 
-@click.command(**RUN_COMMAND)
+@click.command(context_settings=RUN_CONTEXT)
 @run_arguments
 @click.option("--prompt", "prompts", multiple=True, help="Ask this and print the answer. Repeated: the next turns.")
 @click.option("--system", default="", help="The system prompt.")

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 from tunesmith import launch, planning
-from tunesmith.cli.arguments import RUN_COMMAND, read_arguments, run_arguments
+from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.contracts import Exporter
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
 
-@click.command(**RUN_COMMAND)
+@click.command(context_settings=RUN_CONTEXT)
 @run_arguments
 @click.option("--verify/--no-verify", default=None, help="Compare what the model answers before and after. On by default.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
