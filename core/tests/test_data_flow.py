@@ -411,7 +411,7 @@ def test_a_column_that_no_row_has_is_named_once(road: Road) -> None:
     road.write("typo", [{"tlak": [["a"], ["b"]]}] * 3)
     with pytest.raises(TunesmithError, match=r"typo: no row of .*typo\.jsonl has the column 'talk' \(talk\)") as caught:
         road.prepare("typo")
-    assert caught.value.hint == "Did you mean 'tlak'?"
+    assert caught.value.hint.startswith("Did you mean 'tlak'? Columns are named in dataset_info.json")
     road.write("extra", [TALK | {"notes": "x"}], columns={"note": "nots"})
     with pytest.raises(TunesmithError, match=r"has the column 'nots' \(note\)"):
         road.prepare("extra")

@@ -104,11 +104,11 @@ def test_an_absolute_path_is_taken_and_a_relative_one_stays_inside(tmp_path: Pat
 
 MALFORMED = {
     "a.jsonl": ('{"a": 1}\n{"a": \n{"a": 3}\n', r"a\.jsonl:2: this line is no valid JSON"),
-    "b.jsonl": ('{"a": 1}\n[1, 2]\n', r"b\.jsonl:2: this row is list, not a JSON object"),
+    "b.jsonl": ('{"a": 1}\n[1, 2]\n', r"b\.jsonl:2: this row is a list, not a JSON object"),
     "a.json": ('[{"a": 1},\n{"a": }]', r"a\.json:2: no valid JSON"),
-    "b.json": ("[1]", r"b\.json: row 1: this row is int"),
+    "b.json": ("[1]", r"b\.json: row 1: this row is a number"),
     "a.csv": ("a,b\n1,2\n1,2,3\n", r"a\.csv:3: this row has another number of cells"),
-    "b.csv": ('a,b\n1,"2\n', r"b\.csv:\d: no valid CSV"),
+    "b.csv": ('a,b\n1,"2\n', r"b\.csv:2: the row that begins here is no valid CSV"),
     "a.parquet": ("PAR1 this is none", r"a\.parquet"),
     "a.arrow": ("neither is this", r"a\.arrow"),
 }

@@ -56,7 +56,7 @@ def test_arguments_keep_their_order_and_objects_are_taken_as_they_are() -> None:
     ("message", "said"),
     [
         ("Hi", r"messages\[1\] is text, not an object"),
-        ({"role": "asistant", "content": "x"}, r"messages\[1\].role is 'asistant'; Did you mean 'assistant'"),
+        ({"role": "asistant", "content": "x"}, r"messages\[1\].role is 'asistant'. Did you mean 'assistant'"),
         ({"content": "x"}, r"messages\[1\].role is None"),
         ({"role": "assistant"}, r"messages\[1\].content is missing, not text"),
         ({"role": "user", "content": 3}, r"messages\[1\].content is a number, not text"),

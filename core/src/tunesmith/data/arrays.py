@@ -6,6 +6,7 @@ content was made of, and what its writer adds. Arrays are read without pickle.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -39,8 +40,11 @@ def staged(folder: Path) -> Iterator[Path]:
         if folder.exists():
             shutil.rmtree(folder)
         staging.rename(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "Make room, or write data_cache_dir: a folder on another disk."
+            raise TunesmithError(f"Prepared data could not be written to {folder.parent}: {error.strerror}.", hint) from error
         raise
 
 

@@ -141,8 +141,13 @@ def locked(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[
     """Hold a folder's lock: only one process at a time prepares into it. The system frees the lock of a process that dies."""
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / LOCK).open("a")
+    except OSError as error:
+        hint = "Write data_cache_dir (or tokenized_path): a folder that this user may write to."
+        raise TunesmithError(f"Prepared data cannot be kept in {folder}: {error.strerror}.", hint) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

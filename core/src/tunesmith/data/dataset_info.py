@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tunesmith.errors import Problem, TunesmithError, nearest
+from tunesmith.errors import ConfigError, Problem, TunesmithError, nearest
 from tunesmith.plan import DatasetPlan
 from tunesmith.plugins import Plugins
 from tunesmith.specs import FormatSpec, SourceSpec
@@ -87,22 +87,40 @@ def read_dataset_info(dataset_dir: str | Path | Mapping[str, Any]) -> Catalogue:
         return _entries(dataset_dir, "dataset_dir", ".")
     file = Path(dataset_dir).expanduser() / FILE
     try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
+        plain = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise TunesmithError(f"There is no {file}.", "Write dataset_dir: the folder that holds dataset_info.json.") from None
     except OSError as error:
         raise TunesmithError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(str(file), "this is no UTF-8 text", "Save it as UTF-8.")]) from error
+    except json.JSONDecodeError as error:
+        what = f"this is no valid JSON: {error.msg}"
+        raise ConfigError([Problem(f"{file}:{error.lineno}", what, "Mend the file.")]) from error
     except ValueError as error:
-        raise TunesmithError(f"{file} is no valid JSON: {error}.") from error
+        raise ConfigError([Problem(str(file), str(error), "Keep one of them.")]) from error
     if not isinstance(plain, dict):
-        raise TunesmithError(f"{file} holds no JSON object.", 'Write {"name": {"file_name": "name.json"}, …}.')
+        raise ConfigError([Problem(str(file), "it holds no JSON object", 'Write {"name": {"file_name": "name.json"}, …}.')])
     return _entries(plain, str(file), str(file.parent))
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: of two equal ones JSON would quietly take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
 def _entries(plain: Mapping[str, Any], file: str, folder: str) -> Catalogue:
-    for name, entry in plain.items():
-        if not isinstance(entry, Mapping):
-            raise TunesmithError(f"{file}: the entry {name!r} is no JSON object.", f'Write "{name}": {{"file_name": …}}.')
+    wrong = [
+        Problem(f"{file}: {name}", "this entry is no JSON object", f'Write "{name}": {{"file_name": …}}.')
+        for name, entry in plain.items()
+        if not isinstance(entry, Mapping)
+    ]
+    if wrong:
+        raise ConfigError(wrong)
     return {name: DatasetEntry(name, entry, f"{file}: {name}", folder) for name, entry in plain.items()}
 
 
@@ -138,6 +156,9 @@ def describe(
     found = Described()
     try:
         catalogue = _catalogue(dataset_dir, names)
+    except ConfigError as error:
+        found.problems += error.problems
+        return found
     except TunesmithError as error:
         found.missing.append(Problem(origin, error.message, error.hint))
         return found

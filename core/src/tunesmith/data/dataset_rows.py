@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from tunesmith.config import Setting
 from tunesmith.contracts import Format
+from tunesmith.data.dataset_info import FILE as INFO
 from tunesmith.data.dataset_info import names_of
 from tunesmith.data.learning import SEQUENCES
 from tunesmith.data.preparation import Job, Preparation, make_tools
@@ -96,11 +98,12 @@ def _check_columns(job: Job, needed: dict[str, str], seen: set[str]) -> None:
     for name, column in needed.items():
         if name not in seen:
             where = job.dataset.files[0] if job.dataset.files else job.dataset.name
-            hint = nearest(name, seen) or f"Its columns are {', '.join(sorted(seen))}."
+            have = f"Its columns are {', '.join(sorted(seen))}." if seen else "Its rows have no columns."
+            hint = f'{nearest(name, seen) or have} Columns are named in {INFO}: "columns": {{"{column}": "…"}}'
             raise TunesmithError(f"{job.dataset.name}: no row of {where} has the column {name!r} ({column}).", hint)
 
 
-def check_source(report: SourceReport, cutoff_len: int, max_bad_rows: int) -> None:
+def check_source(report: SourceReport, cutoff_len: Setting, max_bad_rows: int) -> None:
     """Make sure that a dataset can be learned from.
 
     :raises TunesmithError: it has no rows, too many bad ones, or none is left.
@@ -110,8 +113,10 @@ def check_source(report: SourceReport, cutoff_len: int, max_bad_rows: int) -> No
     if not report.rows_in:
         raise TunesmithError(f"{report.name} has no rows.", "Its files are empty.")
     if not report.kept and report.shortest_prompt:
+        place = f"{cutoff_len.origin}: " if cutoff_len.given else ""
         raise TunesmithError(
-            f"cutoff_len: {cutoff_len} is below the shortest prompt of {report.name}, {report.shortest_prompt} tokens.",
+            f"{place}cutoff_len: {cutoff_len.value} is below the shortest prompt of {report.name}, "
+            f"{report.shortest_prompt} tokens.",
             f"Write a cutoff_len above {report.shortest_prompt}.",
         )
     if not report.kept:
@@ -124,4 +129,5 @@ def too_many_bad_rows(report: SourceReport, allowed: int) -> TunesmithError:
     count = report.bad_row_count
     more = f" (and {count - 1:,} more bad rows)" if count > 1 else ""
     hint = f"Mend the data (tunesmith data report lists the rows), or skip bad rows: max_bad_rows: {max(count, allowed + 1)}"
-    return TunesmithError(f"{report.name}: bad row: {report.bad_rows[0]}{more}.", hint)
+    first = str(report.bad_rows[0]).rstrip(".")
+    return TunesmithError(f"{report.name}: bad row: {first}{more}{'' if first.endswith('?') and not more else '.'}", hint)

@@ -54,6 +54,8 @@ def prepare(plan: Plan, plugins: Plugins, *, progress: Progress | None = None, l
     jobs = [make_job(preparation, dataset) for dataset in plan.datasets]
     key = run_key(preparation, jobs)
     folder = places.run_of(key)
+    if places.named and not preparation.anew:
+        check_named(places.runs, key)  # before the lock, which is a file in there
     with locked(places.runs):
         done = _is_done(preparation, folder, key)
         if not done:
@@ -127,7 +129,7 @@ def _notes(preparation: Preparation) -> tuple[str, ...]:
 
 def _check_sources(preparation: Preparation, sources: Sequence[SourceReport]) -> None:
     for source in () if preparation.lenient else sources:
-        check_source(source, preparation.options.cutoff_len, preparation.options.max_bad_rows)
+        check_source(source, preparation.plan.settings["cutoff_len"], preparation.options.max_bad_rows)
 
 
 def _read(folder: Path, *, cached: bool) -> Prepared:

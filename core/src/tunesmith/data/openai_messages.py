@@ -72,7 +72,7 @@ def turn_from_openai(message: Any, at: int) -> Turn:
         raise BadMessage(f"messages[{at}] is {_kind(message)}, not an object")
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
-        raise BadMessage(f"messages[{at}].role is {role!r}; {nearest(role, _ROLES) or 'roles are ' + ', '.join(_ROLES)}")
+        raise BadMessage(f"messages[{at}].role is {role!r}. {nearest(role, _ROLES) or 'Roles are ' + ', '.join(_ROLES)}")
     weight = _weight(message.get("weight"), at)
     if _ROLES[role] == "tool":
         return Turn("tool", (_result(message, at),), weight)

@@ -15,6 +15,7 @@ from tunesmith.data.pack import pack
 from tunesmith.data.preparation import Job, Preparation
 from tunesmith.data.report import ViewReport
 from tunesmith.data.store import RowStore, write_view
+from tunesmith.errors import TunesmithError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,10 @@ def _train_views(preparation: Preparation, jobs: Sequence[Job]) -> list[View]:
     views = []
     if options.val_size:
         aside = set_aside(np.concatenate(datasets), options.val_size, preparation.seed)
-        datasets = [rows[~np.isin(rows, aside)] for rows in datasets]
+        everything, datasets = sum(map(len, datasets)), [rows[~np.isin(rows, aside)] for rows in datasets]
+        if not any(map(len, datasets)):
+            what = f"val_size: {options.val_size:g} sets all {everything} examples aside for evaluation; none is left to learn."
+            raise TunesmithError(what, "Write a smaller val_size, or name other data with eval_dataset.")
         views = [View(EVAL, EVAL, pool, aside)]
     order = mix(datasets, options.mix_strategy, options.interleave_probs, preparation.seed)
     return [View(TRAIN, TRAIN, pool, order), *views]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.data.columns import kind_of
 from tunesmith.errors import TunesmithError, nearest
 
 if TYPE_CHECKING:
@@ -96,14 +97,19 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
                 if not line.isspace():
                     yield number, line
     except UnicodeDecodeError as error:
-        raise TunesmithError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error
+        raise _no_text(file) from error
+
+
+def _no_text(file: Path) -> TunesmithError:
+    """The error for a file that is not UTF-8; finds the line, which the decoder does not tell."""
+    with file.open("rb") as lines:
+        number = next((number for number, line in enumerate(lines, 1) if line != line.decode("utf-8", "ignore").encode()), 1)
+    return TunesmithError(f"{file}:{number}: this is no UTF-8 text.", "Save the file as UTF-8.")
 
 
 def _is_row(row: object, place: str) -> Mapping[str, Any]:
     if not isinstance(row, dict):
-        raise TunesmithError(
-            f"{place}: this row is {type(row).__name__}, not a JSON object.", 'A row looks like {"column": "text"}.'
-        )
+        raise TunesmithError(f"{place}: this row is {kind_of(row)}, not a JSON object.", 'A row looks like {"column": "text"}.')
     return row
 
 
@@ -112,8 +118,12 @@ def _read_jsonl(file: Path) -> Iterator[Row]:
         place = f"{file}:{number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise TunesmithError(f"{place}: this line is no valid JSON: {error}.", "Mend or remove the line.") from error
+        except json.JSONDecodeError as error:
+            at = min(error.pos, len(line.rstrip())) + 1
+            what = f"{place}: this line is no valid JSON: {error.msg} (character {at})."
+            raise TunesmithError(what, "Mend or remove the line.") from error
+        except RecursionError as error:
+            raise TunesmithError(f"{place}: this line is nested too deeply.", "Mend or remove the line.") from error
         yield place, _is_row(row, place)
 
 
@@ -127,7 +137,7 @@ def _read_json(file: Path) -> Iterator[Row]:
             return
         raise TunesmithError(f"{file}:{error.lineno}: no valid JSON: {error.msg}.", "Mend the file.") from error
     except UnicodeDecodeError as error:
-        raise TunesmithError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error
+        raise _no_text(file) from error
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
         place = f"{file}: row {number}"
         yield place, _is_row(row, place)
@@ -144,9 +154,10 @@ def _read_csv(file: Path) -> Iterator[Row]:
                     raise TunesmithError(f"{place}: this row has another number of cells than the header.", "Mend the row.")
                 yield place, row
     except csv.Error as error:
-        raise TunesmithError(f"{file}:{reader.line_num}: no valid CSV: {error}.", "Mend the line.") from error
+        what = f"{file}:{reader.line_num + 1}: the row that begins here is no valid CSV: {error}."
+        raise TunesmithError(what, "Mend the row; a quote within a text is written twice.") from error
     except UnicodeDecodeError as error:
-        raise TunesmithError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.", "Save it as UTF-8.") from error
+        raise _no_text(file) from error
 
 
 def _read_text(file: Path) -> Iterator[Row]:

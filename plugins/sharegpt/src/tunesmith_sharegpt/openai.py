@@ -34,7 +34,7 @@ class OpenAiFormat(MessagesFormat):
         try:
             turn = turn_from_openai(plain, 0)
         except BadMessage as error:
-            raise BadRow(str(error).replace("messages[0]", "this message", 1), place) from error
+            raise BadRow(str(error).replace("messages[0].", "", 1).replace("messages[0]", "this message", 1), place) from error
         _check(turn, place)
         return replace(turn, parts=tuple(part for old in turn.parts for part in _again(turn, old, place, media)))
 

@@ -39,10 +39,13 @@ class ShareGptFormat(MessagesFormat):
         }
 
     def _reader(self, message: Mapping[str, Any], place: str, readers: Mapping[str, Read]) -> Read:
-        role = message.get(self._tags["role_tag"])
-        if role not in readers:
+        tag = self._tags["role_tag"]
+        if tag not in message:
+            raise BadRow(f"there is no {tag} in this message; it has {', '.join(map(str, message)) or 'nothing'}", place)
+        role = message[tag]
+        if not isinstance(role, str) or role not in readers:
             hint = nearest(role, readers) or f"Known: {', '.join(readers)}."
-            raise BadRow(f"unknown role {role!r} in {self._tags['role_tag']}. {hint}", place)
+            raise BadRow(f"unknown role {role!r} in {tag}. {hint}", place)
         return readers[role]
 
     def _content(self, message: Mapping[str, Any], place: str) -> str:

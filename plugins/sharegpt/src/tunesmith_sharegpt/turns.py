@@ -88,6 +88,8 @@ def check_order(turns: Sequence[Turn], column: str, skipped: int = 0) -> None:
     """
     if not turns:
         raise BadRow("nobody says anything", column)
+    if turns[0].role == "assistant":
+        raise BadRow("wrong order of roles: a conversation begins with the user, not the assistant", f"{column}[{skipped}]")
     before = "assistant"
     for number, turn in enumerate(turns):
         if turn.role not in NEXT[before]:
