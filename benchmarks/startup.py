@@ -1,8 +1,9 @@
 """How long commands that only look take, as whole processes, against the interpreter's own start and against the peer.
 
 Every command runs once per round, in turn, so that whatever else the machine does hits all of them alike. Printed are medians
-of wall-clock times and their ratio to the floor (an interpreter that does nothing) or, with ``--peer-python``, to the peer's
-command of the same purpose. The peer (llamafactory) lives in an environment of its own.
+of wall-clock times, medians of processor times (which a busy machine stretches less), and the ratio of the former to the floor
+(an interpreter that does nothing) or, with ``--peer-python``, to the peer's command of the same purpose. The peer
+(llamafactory) lives in an environment of its own.
 
     python benchmarks/startup.py
     python benchmarks/startup.py --peer-python PEER_ENVIRONMENT/bin/python --rounds 5
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -74,37 +76,51 @@ def prepare(folder: Path) -> None:
     (folder / "run.yaml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()), encoding="utf-8")
 
 
-def seconds(line: Sequence[str], folder: Path) -> float:
-    """Wall-clock seconds of one run of a command, which must succeed."""
-    start = time.perf_counter()
+@dataclass(frozen=True)
+class Run:
+    """One run of a command: seconds on the clock, and seconds of processor time of it and its children."""
+
+    wall: float
+    cpu: float
+
+
+def run(line: Sequence[str], folder: Path) -> Run:
+    """Run a command, which must succeed."""
+    before, start = _children(), time.perf_counter()
     done = subprocess.run(line, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - start
+    taken = Run(time.perf_counter() - start, _children() - before)
     if done.returncode:
         sys.exit(f"{' '.join(line)} failed:\n{done.stderr[-2000:]}")
     return taken
 
 
-def measure(todo: Sequence[Command], folder: Path, rounds: int) -> dict[str, list[float]]:
-    """Times by command; one round that is not counted fills the caches."""
-    times: dict[str, list[float]] = {command.name: [] for command in todo}
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(todo: Sequence[Command], folder: Path, rounds: int) -> dict[str, list[Run]]:
+    """Runs by command; one round that is not counted fills the caches."""
+    runs: dict[str, list[Run]] = {command.name: [] for command in todo}
     for number in range(rounds + 1):
         for command in todo:
-            taken = seconds(command.line, folder)
+            taken = run(command.line, folder)
             if number:
-                times[command.name].append(taken)
-    return times
+                runs[command.name].append(taken)
+    return runs
 
 
-def report(todo: Sequence[Command], times: dict[str, list[float]]) -> bool:
+def report(todo: Sequence[Command], runs: dict[str, list[Run]]) -> bool:
     """Print the table; returns whether every target was met."""
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    print(f"{'command':<34} {'median':>8} {'least':>8} {'most':>8}   ratio")
+    wall = {name: statistics.median(one.wall for one in found) for name, found in runs.items()}
+    cpu = {name: statistics.median(one.cpu for one in found) for name, found in runs.items()}
+    print(f"{'command':<34} {'median':>8} {'least':>8} {'cpu':>8}   ratio")
     for command in todo:
-        values = times[command.name]
-        ratio = f"{medians[command.name] / medians[command.against]:5.2f} of {command.against}" if command.target else ""
+        name, least = command.name, min(one.wall for one in runs[command.name])
         target = f", target {command.target} s" if command.target else ""
-        print(f"{command.name:<34} {medians[command.name]:7.3f}s {min(values):7.3f}s {max(values):7.3f}s   {ratio}{target}")
-    missed = [command.name for command in todo if command.target and medians[command.name] > command.target]
+        ratio = f"   {wall[name] / wall[command.against]:5.2f} of {command.against}{target}" if command.name != FLOOR else ""
+        print(f"{name:<34} {wall[name]:7.3f}s {least:7.3f}s {cpu[name]:7.3f}s{ratio}")
+    missed = [command.name for command in todo if command.target and wall[command.name] > command.target]
     print("every target met" if not missed else f"target missed: {', '.join(missed)}")
     return not missed
 
