@@ -86,6 +86,9 @@ def test_content_may_hold_whatever_tags_look_like(tmp_path: Path) -> None:
         ("v is list", {"v": [1]}, True),
         ("v is list", {"v": "x"}, False),
         ("v is missing", {"v": None}, True),
+        ("v|trim", {"v": " \n "}, False),
+        ("not v|trim and w", {"v": None, "w": 1}, True),
+        ("v|trim|upper == 'A'", {"v": " a "}, True),
     ],
 )
 def test_conditions_mean_the_same_in_python_and_in_jinja(condition: str, scope: dict[str, Any], holds: bool) -> None:
@@ -132,6 +135,83 @@ call = "{call.name}({each key, value in call.arguments|sorted}{key}{end})"
 """
     assert made(tmp_path, PLAIN + more, "child").render(Conversation((ASK, call))).text.endswith("<a>f(0:b=1, 1:a=x)</a>\n")
     assert made(tmp_path, PLAIN + more, "ordered").render(Conversation((ASK, call))).text.endswith("<a>f(ab)</a>\n")
+
+
+def test_a_part_can_be_told_what_it_is_called(tmp_path: Path) -> None:
+    more = """
+[child]
+extends = "plain"
+user = "{content}{tools}"
+[child.tools]
+declare = "{each tool in tools}{part fields tool.function.parameters}{end}"
+call = "x"
+[child.tools.parts]
+fields = "{each key, value in it.properties}{part field value as key}{end}"
+field = "{name|title}:{it.type}{part fields it};"
+"""
+    inner = {"type": "object", "properties": {"b_c": {"type": "string"}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": inner}}}}
+    renderer = made(tmp_path, PLAIN + more, "child")
+    assert renderer.render(Conversation((ASK,), (tool,))).text == "HiA:objectB_c:string;;"
+    golden = {"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}
+    assert jinja_text(renderer.chat_template(), golden) == "HiA:objectB_c:string;;"
+
+
+def test_rounds_are_counted_and_a_prompt_knows_itself(tmp_path: Path) -> None:
+    more = """
+[child]
+extends = "plain"
+user = "{round}>{content}"
+prompt = "{if awaited}?{else}!{end}"
+"""
+    renderer = made(tmp_path, PLAIN + more, "child")
+    text = renderer.render(Conversation((ASK, SAY, ASK)), generation_prompt=True).text
+    assert text == "1>Hi!Yo</a>\n2>Hi?"
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}, {"role": "user", "content": "Hi"}]
+    assert jinja_text(renderer.chat_template(), {"messages": messages, "generation_prompt": True}) == text
+
+
+def test_a_system_text_is_left_out_only_where_the_table_says_so(tmp_path: Path) -> None:
+    system = Turn("system", (Text("Be brief."),))
+    more = '[bare]\nuser = "{content}"\nreply = "{content}"\neos = "."\n[lossy]\nextends = "bare"\nleaves_out = ["system"]\n'
+    with pytest.raises(TunesmithError, match="no place for a system text"):
+        made(tmp_path, PLAIN + more, "bare").render(Conversation((system, ASK)))
+    assert made(tmp_path, PLAIN + more, "lossy").render(Conversation((system, ASK))).text == "Hi"
+    with pytest.raises(ConfigError, match="leaves_out names more"):
+        made(tmp_path, PLAIN + more.replace('["system"]', '["tools"]'), "lossy")
+
+
+def test_calls_without_marks_of_their_own_are_read_back(tmp_path: Path) -> None:
+    more = """
+[child]
+extends = "plain"
+reply = "{content}{calls}</a>"
+[child.tools]
+call = "{call.name}\\n{call.arguments|json}"
+alone = true
+[python]
+extends = "child"
+[python.tools]
+open = "<calls>\\n"
+call = "{call.name}({each key, value in call.arguments}{key}={value|json}{if not loop_last},{end}{end})\\n"
+close = "</calls>"
+alone = false
+"""
+    line = made(tmp_path, PLAIN + more, "child")
+    found = [part for part in line.parse_reply('f\n{"a": 1}').parts if isinstance(part, Call)]
+    assert found == [Call("f", {"a": 1})]
+    assert line.parse_reply('f {"a": 1}').text == 'f {"a": 1}'
+    python = made(tmp_path, PLAIN + more, "python")
+    turn = python.parse_reply('See <calls>\nf(a="x, y=(1)\\n",b=[1])\ng()\n</calls>\nthen')
+    assert [part for part in turn.parts if isinstance(part, Call)] == [Call("f", {"a": "x, y=(1)\n", "b": [1]}), Call("g", {})]
+    assert turn.text == "See\nthen"
+
+
+def test_words_that_a_reply_always_begins_with_are_no_content(tmp_path: Path) -> None:
+    more = '[child]\nextends = "plain"\nreply = "{if last}Bot: {end}{content}</a>"\n'
+    renderer = made(tmp_path, PLAIN + more, "child")
+    assert renderer.parse_reply("Bot: Yes.</a>").text == "Yes."
+    assert renderer.parse_reply("Yes.").text == "Yes."
 
 
 @pytest.mark.parametrize("name", ["channels", "nested"])

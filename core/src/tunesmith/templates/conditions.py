@@ -1,4 +1,4 @@
-"""Conditions: ``last and not calls``, ``value is text``, ``key in tool.function.parameters.required``.
+"""Conditions: ``last and not calls``, ``value is text``, ``content|trim``, ``key in tool.function.parameters.required``.
 
 The grammar is the common part of Python and Jinja, so that one text serves both; Python's parser reads it and nothing is
 ever evaluated by Python itself.
@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from tunesmith.templates.filters import FILTERS
 from tunesmith.templates.vocabulary import KINDS
 
 Scope: TypeAlias = Mapping[str, Any]
@@ -33,7 +34,8 @@ class BadCondition(ValueError):
 def tree(text: str) -> ast.expr:
     """Read a condition.
 
-    :raises BadCondition: it uses anything but names, dotted paths, literals, and, or, not, comparisons and ``is KIND``.
+    :raises BadCondition: it uses anything but names, dotted paths, filters, literals, and, or, not, comparisons and
+        ``is KIND``.
     """
     try:
         found = ast.parse(text.strip(), mode="eval").body
@@ -54,6 +56,10 @@ def _check(node: ast.expr) -> None:
     elif isinstance(node, ast.List | ast.Tuple):
         for value in node.elts:
             _check(value)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        _check(node.left)
+        if not (isinstance(node.right, ast.Name) and node.right.id in FILTERS):
+            raise BadCondition(f"{ast.unparse(node.right)!r} is no filter")
     elif not (isinstance(node, ast.Constant) and isinstance(node.value, str | int)):
         path_of(node)
 
@@ -81,9 +87,11 @@ def path_of(node: ast.expr) -> tuple[str, ...]:
 
 def names_in(text: str) -> Iterator[str]:
     """The first word of every path in a condition."""
-    kinds = {id(node.comparators[0]) for node in ast.walk(tree(text)) if _asks_kind(node)}  # type: ignore[attr-defined]
-    for node in ast.walk(tree(text)):
-        if isinstance(node, ast.Name) and id(node) not in kinds and node.id not in KINDS:
+    found = list(ast.walk(tree(text)))
+    words = {id(node.comparators[0]) for node in found if _asks_kind(node)}  # type: ignore[attr-defined]
+    words |= {id(node.right) for node in found if isinstance(node, ast.BinOp)}
+    for node in found:
+        if isinstance(node, ast.Name) and id(node) not in words:
             yield node.id
 
 
@@ -109,10 +117,17 @@ def _compiled(node: ast.expr) -> Predicate:
         return _comparison(node)
     if isinstance(node, ast.Constant):
         return lambda scope: node.value
+    if isinstance(node, ast.BinOp):
+        return _filtered(node)
     path = path_of(node)
     if path == ("system",):
         return lambda scope: scope["system"] is not None
     return lookup(path)
+
+
+def _filtered(node: ast.BinOp) -> Predicate:
+    find, apply = _value(node.left), FILTERS[node.right.id].apply  # type: ignore[attr-defined]
+    return lambda scope: apply(find(scope))
 
 
 def _joined(parts: Sequence[Predicate], every: bool) -> Predicate:
@@ -136,7 +151,7 @@ def _value(node: ast.expr) -> Predicate:
     if isinstance(node, ast.List | ast.Tuple):
         values = [_value(value) for value in node.elts]
         return lambda scope: [value(scope) for value in values]
-    return _compiled(node) if isinstance(node, ast.Constant) else lookup(path_of(node))
+    return _compiled(node) if isinstance(node, ast.Constant | ast.BinOp) else lookup(path_of(node))
 
 
 def lookup(path: tuple[str, ...]) -> Predicate:
@@ -179,8 +194,8 @@ def _jinja(node: ast.expr) -> str:
         return f"(not {_jinja(node.operand)})"
     if isinstance(node, ast.Compare):
         return _jinja_comparison(node)
-    if isinstance(node, ast.Constant):
-        return ast.unparse(node)
+    if isinstance(node, ast.Constant | ast.BinOp):
+        return _jinja_value(node)
     path = path_of(node)
     return "(system is not none)" if path == ("system",) else jinja_path(path)
 
@@ -197,6 +212,8 @@ def _jinja_comparison(node: ast.Compare) -> str:
 def _jinja_value(node: ast.expr) -> str:
     if isinstance(node, ast.List | ast.Tuple):
         return f"[{', '.join(map(_jinja_value, node.elts))}]"
+    if isinstance(node, ast.BinOp):
+        return f"({FILTERS[node.right.id].jinja.format(_jinja_value(node.left))})"  # type: ignore[attr-defined]
     return ast.unparse(node) if isinstance(node, ast.Constant) else jinja_path(path_of(node))
 
 

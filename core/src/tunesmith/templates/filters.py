@@ -6,6 +6,7 @@ Each filter is one row: its name, what it means, the Python that does it and the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,12 @@ def text_or_json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def title(text: Any) -> str:
+    """Every word with a capital, where a word begins after white space, a hyphen or an opening bracket."""
+    words = re.split(r"([-\s({\[<]+)", text_of(text))
+    return "".join(word[:1].upper() + word[1:].lower() for word in words)
+
+
 def _strip(text: Any, how: Callable[..., str], *what: str) -> str:
     return how(text_of(text), *what)
 
@@ -58,5 +65,6 @@ FILTERS: Mapping[str, Filter] = {
     "compact": Filter("as JSON without spaces", _json(None, (",", ":")), "{0}|tojson(separators=(',', ':'))"),
     "text_or_json": Filter("text as it is, else JSON", text_or_json, "({0} if {0} is string else {0}|tojson)"),
     "upper": Filter("in capitals", lambda x: text_of(x).upper(), "({0} or '')|upper"),
+    "title": Filter("every word with a capital", title, "({0} or '')|title"),
     "lower": Filter("in small letters", lambda x: text_of(x).lower(), "({0} or '')|lower"),
 }

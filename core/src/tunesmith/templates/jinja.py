@@ -71,6 +71,8 @@ _PLACE = {
     "before_user": "(ahead < rest|length and rest[ahead].role == 'user')",
     "before_assistant": "(ahead < rest|length and rest[ahead].role == 'assistant')",
     "before_tool": "(ahead < rest|length and rest[ahead].role == 'tool')",
+    "awaited": "here == rest|length",
+    "round": "rest[:ahead]|selectattr('role', 'equalto', 'user')|list|length",
 }
 _OF_CALLS = {
     "many_calls": "calls|length > 1",
@@ -121,7 +123,7 @@ class _Export:
 
     def _macros(self) -> Iterator[str]:
         for name, slot in self._parts().items():
-            yield f"{{%- macro part_{name}(it) -%}}{self.nodes(slot)}{{%- endmacro -%}}"
+            yield f"{{%- macro part_{name}(it, name) -%}}{self.nodes(slot)}{{%- endmacro -%}}"
 
     # -- the whole ---------------------------------------------------------------------------------------------------
 
@@ -298,7 +300,8 @@ class _Export:
         if isinstance(node, Each):
             return self._each(node)
         if isinstance(node, Part):
-            return f"{{{{- part_{node.name}({jinja_path(node.path)}) -}}}}"
+            called = jinja_path(node.called) if node.called else "name"
+            return f"{{{{- part_{node.name}({jinja_path(node.path)}, {called}) -}}}}"
         assert isinstance(node, Trim)
         self.blocks += 1
         name = f"block{self.blocks}"

@@ -63,7 +63,10 @@ def _node(node: Node, rest: Slot, text: str, at: int, found: _Found) -> int | No
 
 
 def _words(words: str, text: str, at: int) -> int | None:
-    """White space may differ: models are not exact about it, and nothing else stands there."""
+    """White space may differ: models are not exact about it, and nothing else stands there. Only a line must end where
+    nothing but the line's end keeps two things apart."""
+    if words.isspace() and "\n" in words and "\n" not in text[at : _skip(text, at)]:
+        return None
     for word in words.split():
         at = _skip(text, at)
         if not text.startswith(word, at):
@@ -74,22 +77,24 @@ def _words(words: str, text: str, at: int) -> int | None:
 
 def _value(node: Value, rest: Slot, text: str, at: int, found: _Found) -> int | None:
     if node.path[-1] == "arguments":
-        return _json(text, at, found)
+        return _json(text, at, found.parts, "arguments")
     if node.path[0] == "call":
         name = _NAME.match(text, _skip(text, at))
         if name is None:
             return None
         found.parts[node.path[-1]] = name[0]
         return name.end()
+    if "json" in node.filters:
+        return _json(text, at, found.parts, node.path[0])
     end = _until(rest, text, at)
     if end is not None:
         found.parts[node.path[0]] = _read(text[at:end], node)
     return end
 
 
-def _json(text: str, at: int, found: _Found) -> int | None:
+def _json(text: str, at: int, parts: dict[str, Any], name: str) -> int | None:
     try:
-        found.parts["arguments"], end = _DECODER.raw_decode(text, _skip(text, at))
+        parts[name], end = _DECODER.raw_decode(text, _skip(text, at))
     except ValueError:
         return None
     return end
@@ -97,7 +102,7 @@ def _json(text: str, at: int, found: _Found) -> int | None:
 
 def _read(text: str, node: Value) -> Any:
     """A value written bare: JSON where the slot may have written JSON and it is no plain text."""
-    if "text_or_json" in node.filters or "json" in node.filters:
+    if "text_or_json" in node.filters:
         try:
             return json.loads(text)
         except ValueError:

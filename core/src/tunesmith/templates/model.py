@@ -56,10 +56,14 @@ class Each:
 @dataclass(frozen=True)
 class Part:
     """``{part schema tool.function.parameters}``: the named part, with what stands at ``path`` as ``it``. A part may write
-    itself again, as schemas inside schemas need."""
+    itself again, as schemas inside schemas need.
+
+    ``{part field value as key}`` gives it what stands at ``called`` as ``name``.
+    """
 
     name: str
     path: tuple[str, ...]
+    called: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ class Template:
     :param tool: consecutive results together. ``ending``: comes after the last turn.
     :param order: ``alternate`` refuses anything but user and assistant in turns.
     :param parts: named pieces of slots, for what slots share or what holds itself.
+    :param leaves_out: what the published template leaves out without a word, and this one too; only ``system`` can be named.
     :param notes: what is peculiar to the published template; ``differs``: where this table departs from it on purpose.
     """
 
@@ -150,6 +155,7 @@ class Template:
     bos: str = ""
     eos: str = ""
     stop: tuple[str, ...] = ()
+    leaves_out: tuple[str, ...] = ()
     order: Literal["free", "alternate"] = "free"
     date: DateRule | None = None
     thinking: Thinking | None = None
@@ -196,7 +202,11 @@ def values_in(slot: Slot) -> Iterator[Value]:
 
 def paths_in(slot: Slot) -> Iterator[tuple[str, ...]]:
     """Every path that a slot's placeholders and loops name, conditions not included."""
-    return (node.path for node in nodes_in(slot) if isinstance(node, Value | Each | Part))
+    for node in nodes_in(slot):
+        if isinstance(node, Value | Each | Part):
+            yield node.path
+        if isinstance(node, Part) and node.called:
+            yield node.called
 
 
 def conditions_in(slot: Slot) -> Iterator[str]:

@@ -31,7 +31,7 @@ from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_t
 #: Changes when the meaning of a table changes, so that fingerprints change with it.
 LANGUAGE = 1
 _TEXTS = ("summary", "source", "default_system", "bos", "eos", "order")
-_LISTS = ("models", "notes", "differs", "stop")
+_LISTS = ("models", "notes", "differs", "stop", "leaves_out")
 _TABLES = ("date", "thinking", "refuse")
 _KEYS = (*_TEXTS, *_LISTS, *_TABLES, *SLOT_KEYS, "tools", "parts", "extends")
 _TOOL_KEYS = (*TOOL_SLOT_KEYS, "alone", "parts", "extends")
@@ -202,6 +202,8 @@ class _Reading:
         if thinking is not None and thinking.history != "never" and template.reply and not _writes_thoughts(template.reply):
             hint = 'Write {thinking} in reply, or history = "never" where the published template cuts every thought off.'
             self.bad("thinking", "has a thinking table, and its reply loses every thought", hint)
+        if set(template.leaves_out) - {"system"}:
+            self.bad("leaves_out", "leaves_out names more than the system text", 'Write leaves_out = ["system"], or refuse it.')
         if not template.stop and not template.eos:
             self.bad("", "has neither stop nor eos", 'Write the token that ends a reply: stop = ["<|im_end|>"]')
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from tunesmith.data.conversation import Conversation, Part, Piece, Rendered, Tex
 from tunesmith.errors import TunesmithError
 from tunesmith.templates.conditions import predicate
 from tunesmith.templates.dates import printed
-from tunesmith.templates.model import SLOT_KEYS, Slot, Template, ToolTable, Value, Words, values_in, writes
+from tunesmith.templates.model import SLOT_KEYS, If, Node, Slot, Template, ToolTable, Value, Words, values_in, writes
 from tunesmith.templates.thinking import read_back
 from tunesmith.templates.thread import Beat, Thread, check_fits, thread_of
 from tunesmith.templates.tools import parse_calls, with_tools
@@ -108,7 +109,7 @@ class DeclaredRenderer(Renderer):
             text = text.removesuffix(stop)
         thought, words = read_back(text, self.template.thinking)
         words, calls = parse_calls(words, self.template.tools if not isinstance(self.template.tools, str) else None)
-        words = words.strip() if calls or self._writers.trims else words.removeprefix(self._writers.lead)
+        words = _without_first(words.strip() if calls or self._writers.trims else words, self._writers.leads)
         parts: list[Part] = [Thought(thought)] if thought else []
         if words or not (calls or parts):
             parts.append(Text(words))
@@ -146,7 +147,7 @@ class _Writers:
         self.refuse = [(predicate(rule.when), rule) for rule in template.refuse]
         self.can = _abilities(template)
         self.trims = any(node.path == ("content",) and "trim" in node.filters for node in values_in(template.reply))
-        self.lead = _lead(template.reply)
+        self.leads = tuple(_leads(template.reply))
 
 
 def _abilities(template: Template) -> dict[str, bool]:
@@ -156,7 +157,7 @@ def _abilities(template: Template) -> dict[str, bool]:
     declares = template.tools is not None and (not isinstance(template.tools, ToolTable) or bool(template.tools.declare))
     calls = not isinstance(template.tools, ToolTable) or bool(template.tools.call)
     return {
-        "system": some("system"),
+        "system": some("system") or "system" in template.leaves_out,
         "tools": declares,
         "calls": template.tools is not None and calls and some("calls"),
         "results": bool(template.tool),
@@ -164,10 +165,34 @@ def _abilities(template: Template) -> dict[str, bool]:
     }
 
 
-def _lead(reply: Slot) -> str:
-    """The white space that a reply's form puts before its words."""
-    first = reply[0].text if reply and isinstance(reply[0], Words) else ""
-    return first if first.isspace() else ""
+def _leads(reply: Slot) -> Iterator[str]:
+    """What a reply's form can put right before its words, or before the thought that comes before them."""
+    before: Node | None = None
+    for node in reply:
+        if isinstance(node, If):
+            for branch in node.branches:
+                yield from _leads(branch.body)
+        elif isinstance(node, Value) and node.path == ("content",) and before is not None:
+            yield from _last_words(before)
+        if not (isinstance(node, Value) and node.path == ("thinking",)):
+            before = node
+
+
+def _last_words(node: Node) -> Iterator[str]:
+    if isinstance(node, Words):
+        yield node.text
+    elif isinstance(node, If):
+        for branch in node.branches:
+            yield from _last_words(branch.body[-1]) if branch.body else ()
+
+
+def _without_first(words: str, leads: Sequence[str]) -> str:
+    """The words without the one of ``leads`` that they begin with; white space before it may be gone already."""
+    for lead in leads:
+        for form in filter(None, (lead, lead.lstrip())):
+            if words.startswith(form):
+                return words[len(form) :]
+    return words
 
 
 class _Rendering:
@@ -183,7 +208,7 @@ class _Rendering:
             "system_given": thread.system_given,
             "tools": thread.tools,
             "generating": generating,
-            "content": "", "thought": "", "role": "", "calls": (), "results": (), "opening": False, "last": False,
+            "round": 0, "content": "", "thought": "", "role": "", "calls": (), "results": (), "opening": False, "last": False,
         }  # fmt: skip
         self.last_user = max((at for at, beat in enumerate(thread.beats) if beat.role == "user"), default=len(thread.beats))
 
@@ -193,6 +218,7 @@ class _Rendering:
             self._write("system", self.base)
         beats, seen = self.thread.beats, set()
         for at, beat in enumerate(beats):
+            self.base["round"] += beat.role == "user"
             scope = self._scope(at, beat, beat.role not in seen)
             seen.add(beat.role)
             self._beat(beat, scope)
@@ -218,6 +244,7 @@ class _Rendering:
             before_user=after == "user",
             before_assistant=after == "assistant",
             before_tool=after == "tool",
+            awaited=beat is None,
         )
         if beat is not None:
             self._fill(scope, beat)

@@ -21,7 +21,7 @@ _TAG = re.compile(
     r"\{(?:"
     r"(?P<branch>if|elif) (?P<condition>[^{}\n]+)"
     r"|each (?P<names>[a-z_]+(?:, [a-z_]+)?) in (?P<many>" + _NAME + r")(?P<sorted>\|sorted)?"
-    r"|part (?P<part>[a-z_]+) (?P<of>" + _NAME + r")"
+    r"|part (?P<part>[a-z_]+) (?P<of>" + _NAME + r")(?: as (?P<called>" + _NAME + r"))?"
     r"|(?P<word>else|end|trim)"
     r"|(?P<path>" + _NAME + r")(?P<filters>(?:\|[a-z_0-9]+)*)"
     r")\}"
@@ -77,9 +77,10 @@ def _take(tag: re.Match[str], stack: list[_Open], known: Collection[str]) -> Non
         _check_name(path[0], names, tag[0])
         stack.append(_Open("each", tuple(tag["names"].split(", ")), path, bool(tag["sorted"])))
     elif tag["part"]:
-        path = tuple(tag["of"].split("."))
-        _check_name(path[0], names, tag[0])
-        stack[-1].body.append(Part(tag["part"], path))
+        path, called = (tuple(text.split(".")) if text else () for text in (tag["of"], tag["called"]))
+        for found in filter(None, (path, called)):
+            _check_name(found[0], names, tag[0])
+        stack[-1].body.append(Part(tag["part"], path, called))
     elif tag["word"] == "trim":
         stack.append(_Open("trim"))
     elif tag["word"] == "end":
@@ -124,7 +125,7 @@ def check_condition(text: str, names: Collection[str] = ()) -> None:
     try:
         used = list(names_in(text))
     except BadCondition as error:
-        raise BadSlot(str(error), "Conditions know and, or, not, ==, !=, in, and 'is text'.") from error
+        raise BadSlot(str(error), "Conditions know and, or, not, ==, !=, in, filters, and 'is text'.") from error
     for name in used:
         if name not in FACTS and name not in VALUES and name not in names:
             hint = nearest(name, [*FACTS, *VALUES, *names])

@@ -112,12 +112,28 @@ def _call(value: Any, shape: JsonShape) -> Call | None:
 
 
 def _matched_calls(text: str, tools: ToolTable) -> Iterator[tuple[int, int, Call]]:
-    lead = next((node.text.strip() for node in tools.call if isinstance(node, Words)), "")
-    at = text.find(lead) if lead else 0
+    lead = _lead(tools.call)
+    at = _first_call(text, tools, lead)
     while at >= 0 and (found := match_call(tools.call, text, at)) is not None:
         end, call = found
+        if tools.alone and text[end:].strip():
+            return
         yield at, end, call
-        at = text.find(lead, end) if lead else -1
+        at = text.find(lead, end) if lead else end
+
+
+def _lead(slot: Slot) -> str:
+    """What a call begins with, where it begins with words of the syntax."""
+    first = slot[0] if slot else None
+    return first.text.strip() if isinstance(first, Words) else ""
+
+
+def _first_call(text: str, tools: ToolTable, lead: str) -> int:
+    """Where the first call may begin, below zero where none can. A call without a mark of its own follows that of them all."""
+    if lead or not _plain(tools.open):
+        return text.find(lead)
+    at = text.find(_plain(tools.open))
+    return at + len(_plain(tools.open)) if at >= 0 else at
 
 
 # ---- a syntax for a template that has none ---------------------------------------------------------------------------

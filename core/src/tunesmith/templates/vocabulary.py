@@ -18,6 +18,8 @@ VALUES: Mapping[str, str] = {
     "calls": "the turn's calls as the tool syntax writes them; in a loop, the calls",
     "results": "the results of consecutive tool turns, for loops",
     "it": "in a part: what the part is about",
+    "name": "in a part: what that is called, where `{part … as key}` says so",
+    "round": "how many turns the user has had, this one counted",
     "loop_index": "in a loop: how many items came before",
     "lbrace": "an opening brace, where one before a word would be taken for a tag",
 }
@@ -36,6 +38,7 @@ FACTS: Mapping[str, str] = {
     "before_assistant": "the turn after is the assistant's",
     "before_tool": "the turn after is a tool's",
     "generating": "the text ends where an answer starts",
+    "awaited": "the answer is still to come: what is written is the end of a prompt",
     "system_given": "the conversation brought its own system text",
     "thought_given": "the turn has reasoning, shown or not",
     "many_calls": "the turn has more than one call",

@@ -59,13 +59,13 @@ class WriterSet:
         return self._each(node) if isinstance(node, Each) else self._trim(node)
 
     def _part(self, node: Part) -> Writer:
-        find = lookup(node.path)
+        find, called = lookup(node.path), lookup(node.called or ("name",))
         if node.name not in self._parts:
             self._parts[node.name] = _nothing  # a part that writes itself finds the name taken; it is looked up when it runs
             self._parts[node.name] = self.writer(self._part_slots[node.name])
 
         def write(scope: dict[str, Any], out: Parts) -> None:
-            self._parts[node.name]({**scope, "it": find(scope)}, out)
+            self._parts[node.name]({**scope, "it": find(scope), "name": called(scope)}, out)
 
         return write
 
