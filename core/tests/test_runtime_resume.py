@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,31 @@ def test_weights_alone_can_be_gone_on_from(tmp_path: Path, caplog: pytest.LogCap
     assert not (start / "optimizer.json").exists()
     assert len(run(tmp_path, resume_from_checkpoint=str(start))) == 8
     assert "the optimizer starts anew" in caplog.text
+
+
+@pytest.mark.parametrize("strategy", ["steps", "best"])
+def test_a_signal_while_evaluating_cuts_the_evaluation_short(tmp_path: Path, strategy: str) -> None:
+    from transformers import TrainerCallback
+
+    class Signal(TrainerCallback):
+        def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def opened(**keys: Any) -> Any:
+        keys = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "loss", "save_strategy": strategy, **keys}
+        made = session(tmp_path, **keys)
+        made.eval_data = {"eval": SmallStore(small_rows(8, seed=5))}
+        return made
+
+    first = opened()
+    first.callbacks = (Signal(),)
+    outcome = first.trainer.run(first)
+    assert (outcome.steps, outcome.stopped) == (4, "SIGTERM")
+    assert checkpoints_in(tmp_path / "out")[-1].name == "checkpoint-4"
+    again = opened(resume_from_checkpoint=True)
+    again.trainer.run(again)
+    assert small_losses(again) == run(tmp_path / "whole")
 
 
 # ---- another program's checkpoint ------------------------------------------------------------------------------------

@@ -88,6 +88,20 @@ class SessionTrainer(Trainer):
             return
         super()._run_epoch(*args, **kwargs)
 
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate while training; a signal cuts it short, since whoever sent it may not wait for the end."""
+        try:
+            metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        except CutShortError:
+            log.warning("The evaluation after step %d is cut short and will not be made up for.", self.state.global_step)
+            self.control.should_training_stop = self.control.should_save = True
+            return {}
+        return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        # Without figures nothing is best; true all the same, or save_strategy: best would not save.
+        return bool(super()._determine_best_metric(metrics, trial)) if metrics else True
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As transformers', but a resumed run's ``train_loss`` is that of the whole run."""
         if "train_loss" in logs and self.state.global_step:
@@ -264,6 +278,10 @@ class SessionTrainer(Trainer):
         self.callback_handler.model = self.model
 
 
+class CutShortError(Exception):
+    """Ends an evaluation in the middle of training."""
+
+
 class RunCallback(TrainerCallback):
     """Tells plugins of every step, and ends the run at the next step once somebody asked for it. Comes last."""
 
@@ -284,6 +302,11 @@ class RunCallback(TrainerCallback):
             control.should_training_stop = control.should_save = True
             control.should_evaluate = False
         return control
+
+    def on_prediction_step(self, args: TrainingArguments, *_: Any, **kwargs: Any) -> None:
+        """Let a signal through that came while evaluating; after training nothing depends on it any more."""
+        if self.trainer.is_in_train and self.trainer.interruption.agreed(args.world_size, args.device):
+            raise CutShortError
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -23,6 +23,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.reason = ""
+        self._process = os.getpid()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -38,6 +39,8 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a loader's worker inherited this; a terminal signals it too, and it is still needed
         name = NAMES[signal.Signals(number)]
         if self.reason:
             log.warning("%s a second time: ending now, without a checkpoint.", name)
