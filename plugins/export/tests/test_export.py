@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,6 +154,18 @@ def test_generation_keys_that_were_given_are_written(plan_of: PlanOf, base: Path
     assert ours.temperature == 0.25
     assert ours.do_sample is True
     assert ours.top_p == theirs.top_p
+
+
+def test_greedy_generation_can_be_asked_for(plan_of: PlanOf, base: Path, tmp_path: Path) -> None:
+    """Also of a model that says how to draw tokens, which transformers refuses to write beside it."""
+    shutil.copytree(base, tmp_path / "drawing")
+    own = {**json.loads((base / "generation_config.json").read_text()), "do_sample": True, "temperature": 0.6, "top_k": 20}
+    (tmp_path / "drawing" / "generation_config.json").write_text(json.dumps(own))
+    export(plan_of(path=tmp_path / "drawing"), tmp_path / "as_it_is")
+    assert GenerationConfig.from_pretrained(tmp_path / "as_it_is").temperature == 0.6
+    export(plan_of(path=tmp_path / "drawing", generation={"do_sample": False}), tmp_path / "greedy")
+    greedy = GenerationConfig.from_pretrained(tmp_path / "greedy")
+    assert (greedy.do_sample, greedy.temperature, greedy.top_k) == (False, None, None)
 
 
 def test_an_adapter_that_learned_nothing_is_an_error(plan_of: PlanOf, adapter: MakeAdapter, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.durable_files import write_json, write_text
 from tunesmith.runtime.loading import adapter_folder, load_base, load_tokenizer, model_folder
-from tunesmith.runtime.stopping import stop_ids
+from tunesmith.runtime.stopping import DRAWING, stop_ids
 from tunesmith.templates import make_renderer
 
 from tunesmith_export.answers import QUESTIONS, Answers, Difference, answers, difference
@@ -25,7 +25,7 @@ from tunesmith_export.merging import Merge, find_adapters, merge_all
 from tunesmith_export.options import ExportOptions
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 REPORT = "export_report.json"
 #: How far what is read back may be from what was written, as a share of the spread: the same numbers, so next to nothing.
@@ -143,9 +143,16 @@ def _settle_generation(plan: Plan, model: PreTrainedModel, words: Words) -> None
     ends = [*stop_ids(tokenizer, words.renderer), *(end for end in own if end is not None)]
     config.eos_token_id = list(dict.fromkeys(ends))
     config.pad_token_id = tokenizer.pad_token_id
-    given = {key: setting.value for key, setting in plan.settings.items() if setting.given and hasattr(config, key)}
-    config.update(**given)
-    if any(value is not None for value in (config.temperature, config.top_p, config.top_k)) and config.do_sample is not False:
+    config.update(**{key: setting.value for key, setting in plan.settings.items() if setting.given and hasattr(config, key)})
+    _settle_drawing(config)
+
+
+def _settle_drawing(config: GenerationConfig) -> None:
+    """transformers writes no configuration that says how to draw tokens and not that they are drawn."""
+    drawn = {key: None for key in DRAWING if getattr(config, key) is not None}
+    if config.do_sample is False:
+        config.update(**drawn)
+    elif drawn:
         config.do_sample = True
 
 
