@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -160,13 +161,18 @@ class EngineSuite:
         assert len({ids_of(deltas) for deltas in among.values()}) == 3
 
     def test_closing_the_iterator_ends_the_answer(self, engine: Engine) -> None:
-        """What runs is given up, its threads too, and the next request is answered."""
-        threads = threading.active_count()
-        answers = engine.generate([Request("a", engine.encode(ASKED[0]), replace(RANDOM, max_new_tokens=2000, stop=()))])
+        """What runs is given up at once, its threads too, and the next request is answered."""
+        ids, threads = engine.encode(ASKED[0]), threading.active_count()
+        began = time.perf_counter()
+        collect(engine.generate([Request("a", ids, replace(GREEDY, max_new_tokens=40))]))
+        a_token = (time.perf_counter() - began) / 40
+        answers = engine.generate([Request("a", ids, replace(GREEDY, max_new_tokens=3000))])
         next(answers)
+        began = time.perf_counter()
         answers.close()  # type: ignore[attr-defined]
+        assert time.perf_counter() - began < 1000 * a_token, "the answer went on to its end"
         assert threading.active_count() == threads
-        assert ids_of(collect(engine.generate([Request("b", engine.encode(ASKED[0]), GREEDY)]))["b"])
+        assert ids_of(collect(engine.generate([Request("b", ids, GREEDY)]))["b"])
 
     def test_an_unknown_adapter_is_an_error(self, engine: Engine) -> None:
         """It is named before anything is generated."""
