@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import TunesmithError
+from tunesmith.model_folder import fetch_model
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
@@ -75,6 +76,7 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
     from tunesmith.data.digest import digest
     from tunesmith.data.flow import prepare
 
+    fetch(plan)
     prepared = prepare(plan, plugins)
     say(digest(prepared.report))
     # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
@@ -97,6 +99,16 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
         session.close()
     say(summary(plan, outcome))
     return outcome
+
+
+def fetch(plan: Plan) -> None:
+    """Bring models and adapters that are not on this machine here, before anything else is done.
+
+    :raises TunesmithError: one cannot be had.
+    """
+    for wish in plan.models.values():
+        for name in filter(None, (wish.path, *wish.adapters)):
+            fetch_model(name, revision=plan["model_revision"], cache_dir=plan["cache_dir"], token=plan["hf_hub_token"])
 
 
 def summary(plan: Plan, outcome: Outcome) -> str:
