@@ -25,6 +25,8 @@ RUN_FILES = (
 )
 RUN_PATTERNS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 CHECKPOINT = re.compile(r"checkpoint-\d+")
+#: How the names of folders begin that are being written.
+STAGING = ".staging-"
 
 
 def run_entries(folder: Path) -> list[Path]:
@@ -69,6 +71,24 @@ def check_output_folder(value: Callable[[str], Any], origin: str) -> Problem | N
         f"output_dir: {folder} already holds a run ({_some(entries)})",
         "Write resume_from_checkpoint: true to go on with it, overwrite_output_dir: true to replace it, or another folder.",
     )
+
+
+def check_checkpoint(value: Callable[[str], Any], origin: str) -> Problem | None:
+    """Whether there is something to resume from; whether it is whole is found when it is read.
+
+    :param origin: the place where ``resume_from_checkpoint`` was written.
+    """
+    asked, folder = str(value("resume_from_checkpoint")), Path(str(value("output_dir"))).expanduser()
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    there = [name for name in names if CHECKPOINT.fullmatch(name)]
+    if asked.lower() != "true":
+        hint = f"{folder} holds {', '.join(there) or 'no checkpoint'}."
+        here = Path(asked).expanduser().is_dir()
+        return None if here else Problem(origin, f"resume_from_checkpoint: there is no folder {asked}", hint)
+    if there or any(name.startswith(STAGING) for name in names):  # one that was being replaced gets its name back
+        return None
+    what = f"resume_from_checkpoint: {folder} holds no checkpoint"
+    return Problem(origin, what, "Leave resume_from_checkpoint out to start from the beginning.")
 
 
 def _source_inside(value: Callable[[str], Any], folder: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tunesmith.model_folder import read_json
-from tunesmith.output_folder import check_output_folder
+from tunesmith.output_folder import check_checkpoint, check_output_folder
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import find_in
 
@@ -91,6 +91,9 @@ def _output(draft: Draft) -> None:
         problem = check_output_folder(draft.value, draft.where("output_dir"))
         if problem:
             draft.problems.append(problem)
+        elif draft.value("resume_from_checkpoint") and draft.value("do_train"):
+            lacking = check_checkpoint(draft.value, draft.where("resume_from_checkpoint"))
+            draft.missing += [lacking] if lacking else []
 
 
 CHECKS: tuple[Check, ...] = (_required, _precision, _masks, _validation, _adapters, _template, _output)

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tunesmith.errors import TunesmithError
-from tunesmith.output_folder import CHECKPOINT
+from tunesmith.output_folder import CHECKPOINT, STAGING
 from tunesmith.runtime.durable_files import open_as_usual, sync, sync_tree
 from tunesmith.values import from_plain
 
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-STAGING = ".staging-"
 REPLACED = ".replaced"
 
 
@@ -191,7 +190,6 @@ def find_checkpoint(output_dir: Path, asked: bool | str, *, trust: bool) -> Chec
     """
     if isinstance(asked, str):
         return _named(Path(asked).expanduser(), output_dir, trust)
-    clean_up(output_dir)
     for folder in reversed(checkpoints_in(output_dir)):
         trouble = trouble_with(folder)
         if not trouble:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tunesmith.config import Setting
 from tunesmith.contracts import Backend, Tuner
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import TunesmithError, nearest
 from tunesmith.model_folder import fetch_model, read_json
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
@@ -71,6 +72,11 @@ def load_config(plan: Plan, path: str) -> PreTrainedConfig:
     :raises TunesmithError: transformers does not know this kind of model.
     """
     folder = model_folder(plan, path)
+    plain = read_json(folder, "config.json")
+    kind = plain.get("model_type")
+    if kind is not None and kind not in CONFIG_MAPPING and "auto_map" not in plain:
+        what = f"transformers {version('transformers')} knows no model of type {kind!r}, which {folder / 'config.json'} names."
+        raise TunesmithError(what, nearest(kind, CONFIG_MAPPING) or "Upgrade transformers, or look at the model's card.")
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=runs_own_code(plan, path, folder))
     except (ValueError, OSError) as error:

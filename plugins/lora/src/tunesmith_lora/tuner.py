@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
 
@@ -166,11 +167,19 @@ def _put_on(model: PreTrainedModel, folder: Path, config: LoraConfig, *, trainab
         warnings.filterwarnings("error", message="Found missing adapter keys")
         try:
             tuned = PeftModel.from_pretrained(model, folder, config=config, is_trainable=trainable)
-        except (RuntimeError, ValueError, UserWarning) as error:
-            first = str(error).strip().splitlines()[0]
+        except (RuntimeError, ValueError, UserWarning, SafetensorError) as error:
+            first = _reason(error)
             hint = "Look at model_name_or_path, and at base_model_name_or_path in the adapter's adapter_config.json."
             raise TunesmithError(f"The adapter in {folder} does not fit {type(model).__name__}: {first}", hint) from error
     return tuned if trainable else tuned.requires_grad_(False)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong first, of the many lines that torch lists under a title when shapes differ."""
+    title, *rest = str(error).strip().splitlines()
+    if not rest or not title.endswith(":"):
+        return title
+    return rest[0].strip() + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")
 
 
 def _task(model: PreTrainedModel) -> TaskType | None:
