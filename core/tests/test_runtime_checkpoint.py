@@ -124,6 +124,7 @@ def test_a_crash_between_old_and_new_loses_neither(tmp_path: Path) -> None:
     target = write(tmp_path, 3, "old")
     target.rename(tmp_path / ".staging-checkpoint-3.replaced")  # what _swap has done when it is killed
     (tmp_path / ".staging-checkpoint-3").mkdir()
+    checkpoints.clean_up(tmp_path)
     assert checkpoints.find_checkpoint(tmp_path, True, trust=False).step == 3
     assert (target / "model.safetensors").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]

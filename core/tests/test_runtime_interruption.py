@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from tunesmith.runtime.checkpoint import checkpoints_in, find_checkpoint, trouble_with
+from tunesmith.runtime.checkpoint import checkpoints_in, clean_up, find_checkpoint, trouble_with
 from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
 
 CHILD = Path(__file__).with_name("runtime_child.py")
@@ -138,10 +138,10 @@ KILLED: dict[str, Any] = {
 
 def kill_and_check(tmp_path: Path, at: int, whole: list[float]) -> None:
     assert in_a_fork(at, tmp_path, KILLED) == -signal.SIGKILL
-    found = find_checkpoint(tmp_path / "out", True, trust=False)
-    assert found.step in (2, 4)
-    assert not list((tmp_path / "out").glob(".staging-*"))
+    clean_up(tmp_path / "out")
+    assert find_checkpoint(tmp_path / "out", True, trust=False).step in (2, 4)
     assert run(tmp_path, **{**KILLED, "resume_from_checkpoint": True}) == whole
+    assert not list((tmp_path / "out").glob(".staging-*"))
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.8, 0.97])
@@ -165,6 +165,7 @@ def test_kills_at_any_moment_leave_a_folder_that_resumes(tmp_path: Path) -> None
         time.sleep(0.02 * number)
         child.kill()
         child.communicate()
+        clean_up(tmp_path / "run" / "out")
         assert find_checkpoint(tmp_path / "run" / "out", True, trust=False).step > 0
     assert run(tmp_path / "run", **keys, resume_from_checkpoint=True) == whole
 

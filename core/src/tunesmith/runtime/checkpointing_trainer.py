@@ -22,7 +22,7 @@ from transformers.trainer_utils import SaveStrategy
 from tunesmith.output_folder import remove_run
 from tunesmith.runtime import checkpoint as checkpoints
 from tunesmith.runtime.durable_files import disk_troubles, write_json
-from tunesmith.runtime.interruption import Interruption
+from tunesmith.runtime.interruption import Interruption, keep_workers
 from tunesmith.runtime.optimizing import build_optimizer
 from tunesmith.runtime.progress import ProgressLog
 from tunesmith.runtime.sampling import EpochSampler, row_lengths
@@ -74,6 +74,11 @@ class SessionTrainer(Trainer):
         if self.optimizer is None:
             self.optimizer: Any = build_optimizer(self, model if model is not None else self.model)
         return super().create_optimizer(model)
+
+    def _get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        loader = super()._get_dataloader(*args, **kwargs)
+        keep_workers(loader)
+        return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -140,7 +145,7 @@ class SessionTrainer(Trainer):
         kept = (
             f"{older[-1]} is intact: free some space, then resume_from_checkpoint: true"
             if older
-            else "No checkpoint was written."
+            else "No checkpoint was written: free some space, or write output_dir: a folder on another disk."
         )
         with disk_troubles(f"Writing {target}", kept):
             yield

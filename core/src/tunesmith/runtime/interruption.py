@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import torch.distributed as dist
 from torch import tensor
@@ -40,7 +42,7 @@ class Interruption:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            return  # a loader's worker inherited this; a terminal signals it too, and it is still needed
+            return  # a loader's worker inherited this handler
         name = NAMES[signal.Signals(number)]
         if self.reason:
             log.warning("%s a second time: ending now, without a checkpoint.", name)
@@ -58,3 +60,19 @@ class Interruption:
             dist.all_reduce(flag, op=dist.ReduceOp.MAX)
             self.reason = known[int(flag)]
         return self.reason
+
+
+def keep_workers(loader: Any) -> None:
+    """Make the workers of a data loader deaf to signals: terminals and schedulers signal them too, and a run that is about
+    to write its checkpoint still needs them. They end when they are told to, or when the run's process is gone.
+    """
+    for one in (loader, getattr(loader, "base_dataloader", None)):
+        if one is not None:
+            one.worker_init_fn = partial(_deaf, then=one.worker_init_fn)
+
+
+def _deaf(worker: int, then: Callable[[int], None] | None) -> None:
+    for number in NAMES:
+        signal.signal(number, signal.SIG_IGN)
+    if then is not None:
+        then(worker)

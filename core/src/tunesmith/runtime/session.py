@@ -20,6 +20,7 @@ from tunesmith.runtime.arguments import Demand, build_arguments
 from tunesmith.runtime.checkpoint import Checkpoint, check_drift, clean_up, find_checkpoint
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
+from tunesmith.runtime.processes import first_decides
 from tunesmith.runtime.speaking import no_bars, speak
 from tunesmith.runtime.stopping import generation_config
 from tunesmith.templates import make_renderer
@@ -163,15 +164,20 @@ def _resume(session: Session) -> tuple[Checkpoint | None, dict[str, str]]:
     plan = session.plan
     folder = loading.model_folder(plan, str(plan.models["policy"].path))
     now = fingerprints(plan, session.plugins, folder, data_hash(session.prepared), _renderer(plan, session.plugins))
-    asked = plan["resume_from_checkpoint"]
-    if not asked or not session.args.do_train:
-        clean_up(session.output_dir)
-        return None, now
-    wanted = True if str(asked).lower() == "true" else str(asked)
-    checkpoint = find_checkpoint(session.output_dir, wanted, trust=plan["trust_checkpoint"])
-    check_drift(checkpoint, now, plan["allow_drift"])
-    log.warning("Going on from %s.", checkpoint.folder)
+    checkpoint = first_decides(session.args, lambda: _find_checkpoint(session))
+    if checkpoint is not None:
+        check_drift(checkpoint, now, plan["allow_drift"])
+        log.warning("Going on from %s.", checkpoint.folder)
     return checkpoint, now
+
+
+def _find_checkpoint(session: Session) -> Checkpoint | None:
+    plan, asked = session.plan, session.plan["resume_from_checkpoint"]
+    clean_up(session.output_dir)
+    if not asked or not session.args.do_train:
+        return None
+    wanted = True if str(asked).lower() == "true" else str(asked)
+    return find_checkpoint(session.output_dir, wanted, trust=plan["trust_checkpoint"])
 
 
 def _renderer(plan: Plan, plugins: Plugins) -> Renderer | None:
