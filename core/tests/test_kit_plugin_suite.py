@@ -246,9 +246,14 @@ def test_a_name_and_a_key_that_somebody_else_has_are_caught(
     found = dict(failures(suite()))
     assert list(found) == ["test_its_names_and_keys_clash_with_nobody"]
     (said,) = found.values()
-    assert "the tuner 'shrink' is also offered by rival (rival 1.0)" in said
-    assert "the command 'shrunk' is also offered by rival" in said
-    assert "the key 'shrink_by' is also declared by rival" in said
+    for offer in ("the tuner 'shrink'", "the command 'shrunk'", "the key 'shrink_by'"):
+        assert f"{offer} is offered by rival and shrink" in said
+
+
+@pytest.mark.parametrize(("key", "owner"), [("learning_rate", "transformers"), ("cutoff_len", "host")])
+def test_a_key_of_the_host_or_of_transformers_is_caught(key: str, owner: str, suite: MakeSuite) -> None:
+    with pytest.raises(AssertionError, match=rf"the key '{key}' is offered by .*{owner}"):
+        suite(OPTIONS, "shrink_by", key).test_its_names_and_keys_clash_with_nobody()
 
 
 def test_an_installed_plugin_is_found_by_its_name(suite: MakeSuite, install: Callable[[PluginSuite, str], None]) -> None:

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 import pytest
 
 from tunesmith import API_VERSION, hookimpl, specs
+from tunesmith.keys import KeyTable
 from tunesmith.plugins import GROUP, Plugins
 from tunesmith.testing.apart import Sighting, look_apart
-from tunesmith.testing.spec_check import keys_of, missing_packages, object_faults, option_faults, spec_faults
+from tunesmith.testing.spec_check import missing_packages, object_faults, option_faults, spec_faults
 
 _COLLECT = frozenset(f"tunesmith_{axis.hook}" for axis in specs.AXES)
 
@@ -129,12 +130,12 @@ class PluginSuite:
             pytest.skip(f"not all objects were looked at: {', '.join(absent)} is not installed")
 
     def test_its_names_and_keys_clash_with_nobody(self) -> None:
-        """No other installed plugin offers the same name or declares the same flat key in a class of its own."""
-        others = [(axis, offer) for axis, offer in Plugins().offers() if offer.owner.plugin != self.plugin]
-        taken = {(axis.word, offer.spec.name): offer.owner for axis, offer in others}
-        mine = {(axis.word, spec.name) for axis, spec in self.offers}
-        names = [f"the {word} {name!r} is also offered by {taken[word, name]}" for word, name in mine & taken.keys()]
-        _none([*names, *_key_clashes(keys_of(self.specs), others)])
+        """No other installed plugin offers the same name, and its flat keys are its own (the host's count too)."""
+        others = [entry for entry in entry_points(group=GROUP) if entry.name != self.plugin]
+        together = Plugins(found=[*others, self.entry])
+        keys = {key: [one.owner for one in ones] for key, ones in KeyTable.of(together).clashes.items()}
+        mine = [_said("key", key, owners) for key, owners in keys.items() if self.plugin in owners]
+        _none([*_name_clashes(together, self.plugin), *mine])
 
     def test_its_package_explains_itself(self) -> None:
         """README.md says what it is and how to install it; ``pyproject.toml`` declares the entry point."""
@@ -159,9 +160,11 @@ def _is_marked(function: Any) -> bool:
     return hasattr(function, f"{hookimpl.project_name}_impl")
 
 
-def _key_clashes(mine: dict[str, type], others: list[tuple[specs.Axis, Any]]) -> Iterator[str]:
-    for _, offer in others:
-        theirs = keys_of([offer.spec])
-        for key in mine.keys() & theirs.keys():
-            if mine[key] is not theirs[key]:
-                yield f"the key {key!r} is also declared by {offer.owner}"
+def _name_clashes(together: Plugins, plugin: str) -> Iterator[str]:
+    for axis in specs.AXES:
+        clashes = together.axis(axis.hook).clashes.items()
+        yield from (_said(axis.word, name, owners) for name, owners in clashes if plugin in owners)
+
+
+def _said(word: str, name: str, owners: Iterable[str]) -> str:
+    return f"the {word} {name!r} is offered by {' and '.join(owners)}"

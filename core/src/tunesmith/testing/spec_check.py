@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import reduce
 from importlib.util import find_spec
@@ -105,9 +105,3 @@ def _field_faults(field: Field[Any], hint: Any) -> Iterator[str]:
     for bounds in (note for note in notes if isinstance(note, Range)):
         if isinstance(default, int | float) and default not in bounds:
             yield f"has the default {default!r}, which is not {bounds}"
-
-
-def keys_of(specs_: Iterable[Any]) -> dict[str, type]:
-    """Every flat key that these specs own, with the dataclass that declares it."""
-    kinds: set[type] = {spec.options for spec in specs_ if is_dataclass(spec.options)}
-    return {field.name: kind for kind in kinds for field in fields(kind)}

@@ -13,7 +13,7 @@ from tunesmith.data.conversation import Conversation, Text, Turn
 from tunesmith.data.tokens import make_encoder
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
-from tunesmith.runtime.durable_files import write_json, write_text
+from tunesmith.runtime.durable_files import open_as_usual, write_json, write_text
 from tunesmith.runtime.loading import adapter_folder, load_base, load_tokenizer, model_folder
 from tunesmith.runtime.stopping import DRAWING, stop_ids
 from tunesmith.templates import make_renderer
@@ -97,8 +97,7 @@ class SafetensorsExporter(Exporter):
         write_text(directory / "chat_template.jinja", words.renderer.chat_template())
         omitted = _write_modelfile(directory / "Modelfile", words.renderer)
         weights = sorted(directory.glob("*.safetensors"))
-        for file in weights:  # safetensors makes files that nobody else may read
-            file.chmod((directory / "config.json").stat().st_mode)
+        open_as_usual(directory)
         return {
             "format": plan.the("exporters").name,
             "base": public_name(str(plan.models["policy"].path)),
