@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -49,11 +50,22 @@ def work_through(
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (make, arguments)) as pool:
         pending: deque[Future[Block]] = deque()
         for block in blocks:
-            pending.append(pool.submit(_run, block))
+            with _held_back(signal.SIGINT):
+                pending.append(pool.submit(_run, block))
             if len(pending) >= workers * AHEAD:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+@contextmanager
+def _held_back(number: signal.Signals) -> Iterator[None]:
+    """Let a signal wait. Processes started meanwhile never see it: Ctrl-C is for the one that started them, and stops them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(make: Callable[..., Work], arguments: tuple[object, ...]) -> None:
