@@ -86,7 +86,20 @@ def test_weights_scale_the_loss_of_their_tokens(model: Any) -> None:
 def test_documents_do_not_see_each_other(model: Any, kernel: str, rows: int) -> None:
     model.set_attn_implementation(kernel)
     assert measure_leak(model, nullcontext(), rows) < 1e-6
-    check_isolation(model, nullcontext(), rows)
+    assert check_isolation(model, nullcontext(), rows)
+
+
+def test_packs_that_were_joined_into_one_row_have_the_same_loss(model: Any) -> None:
+    packs = pack(small_rows(8), 3)
+    batches = [Collator(pad=0, packed=True, joined=joined)(packs) for joined in (False, True)]
+    assert batches[1]["input_ids"].shape[0] == 1
+    assert loss(model, batches[1]) == pytest.approx(float(loss(model, batches[0])), abs=1e-6)
+
+
+def test_packs_are_joined_where_the_kernel_isolates_one_row_only(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.runtime.isolation.measure_leak", lambda model, autocast, rows: 0.5 * (rows > 1))
+    assert check_isolation(model, nullcontext(), 1)
+    assert not check_isolation(model, nullcontext(), 2)
 
 
 def test_a_model_that_cannot_isolate_is_refused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,7 @@ class SessionTrainer(Trainer):
     def _save_trainer_state(self, folder: Path) -> None:
         if not self.args.should_save:
             return
+        (folder / "plan.json").write_text(self.session.plan.to_json(), encoding="utf-8")
         states: dict[str, Any] = {}
         for one in (*self.callback_handler.callbacks, self.control):
             if isinstance(one, ExportableState):
@@ -294,7 +295,8 @@ class RunCallback(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Continue the sums of the run that is resumed."""
+        """See that the model is spread as the launcher promised; continue the sums of a run that is resumed."""
+        self.trainer.session.launcher.wrap_check(self.trainer.model_wrapped)
         self.trainer.load_running()
 
     def on_step_end(

@@ -46,18 +46,21 @@ class Collator:
 
     :param pad: the id to pad with.
     :param packed: rows hold several documents.
+    :param joined: packs become one long row, for attention that isolates documents within one row only.
     :param multiple: pad to a multiple of this length.
     :param side: where padding goes in unpacked batches.
     """
 
     pad: int
     packed: bool = False
+    joined: bool = False
     multiple: int = MULTIPLE
     side: str = "right"
     sequence: str = "tokens"
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """One batch."""
+        rows = [_join(rows, self.sequence)] if self.joined else rows
         tokens: list[Tokens] = [row[self.sequence] for row in rows]
         length = -(-max(len(one.ids) for one in tokens) // self.multiple) * self.multiple
         ids = self._table([one.ids for one in tokens], length, self.pad, np.int64)
@@ -86,6 +89,14 @@ class Collator:
             else:
                 line[length - len(row) :] = row
         return table
+
+
+def _join(rows: Sequence[Mapping[str, Any]], sequence: str) -> dict[str, Any]:
+    tokens: list[Tokens] = [row[sequence] for row in rows]
+    begins = np.cumsum([0, *(len(one.ids) for one in tokens)])
+    starts = np.concatenate([np.asarray(row["starts"]) + begin for row, begin in zip(rows, begins, strict=False)])
+    ids, weights = (np.concatenate([getattr(one, name) for one in tokens]) for name in ("ids", "weights"))
+    return {sequence: Tokens(ids, weights), "starts": starts}
 
 
 def _weights(row: Mapping[str, Any], sequence: str) -> NDArray[np.float32]:

@@ -51,16 +51,13 @@ class PtStage(Trainer):
 
     def trainer(self, session: Session) -> TokenTrainer:
         """The trainer of this run."""
-        packed = any(store.packed for store in stores(session))
         model = session.models["policy"]
-        if packed:
-            check_isolation(model, autocast(self.plan, session.backend), session.args.per_device_train_batch_size)
         patience = self.plan["early_stopping_steps"]
         return TokenTrainer(
             session=session,
             model=model,
             args=session.args,
-            data_collator=Collator(session.tokenizer.pad_token_id, packed=packed),
+            data_collator=collator(session),
             train_dataset=Rows(session.train_data) if session.train_data is not None else None,
             eval_dataset=eval_datasets(session),
             processing_class=session.tokenizer,
@@ -88,6 +85,16 @@ class SftStage(PtStage):
     def _judge(self, trainer: TokenTrainer, session: Session) -> dict[str, float]:
         metrics = trainer.evaluate() if session.args.do_eval and session.eval_data else {}
         return {**metrics, **(predict(trainer, session) if session.args.do_predict else {})}
+
+
+def collator(session: Session) -> Collator:
+    """How rows become batches: packs in the way in which this model keeps their documents apart."""
+    packed = any(store.packed for store in stores(session))
+    joined = False
+    if packed:
+        rows = max(session.args.per_device_train_batch_size, session.args.per_device_eval_batch_size)
+        joined = not check_isolation(session.models["policy"], autocast(session.plan, session.backend), rows)
+    return Collator(session.tokenizer.pad_token_id, packed=packed, joined=joined)
 
 
 def stores(session: Session) -> list[TokenStore]:
