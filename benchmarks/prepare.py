@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tunesmith.data.dataset_info import describe
@@ -36,6 +37,8 @@ TEXT = Path(__file__).parents[1] / "core/src/tunesmith/tiny_text"
 #: How words are told apart before they are split further: as Llama 3 and Qwen do it.
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 TARGET = 0.85
+#: Long enough that no row is cut: both sides must have the same tokens.
+CUTOFF = 16384
 
 
 @dataclass(frozen=True)
@@ -80,30 +83,27 @@ def make_model(folder: Path) -> Path:
 
 
 def sentences() -> list[str]:
-    """Lines of the shipped text, each word of some swapped for another so that no cache knows them all."""
+    """The lines of the shipped text."""
     return [
         line for file in sorted(TEXT.glob("*.txt")) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
     ]
 
 
-def rows(count: int, seed: int = 0) -> Iterator[dict[str, str]]:
-    """Exchanges of very different length, most of them short, like those of instruction data."""
+def rows(count: int, length: float, seed: int = 0) -> Iterator[dict[str, str]]:
+    """Exchanges of very different length, most of them below the mean of roughly ``length`` tokens, as in instruction data."""
     lines, dice = sentences(), random.Random(seed)
     for _ in range(count):
-        asked, said = 1 + int(dice.expovariate(0.4)), 1 + int(dice.expovariate(0.12))
-        yield {
-            "instruction": " ".join(dice.choices(lines, k=asked)),
-            "input": "",
-            "output": "\n".join(dice.choices(lines, k=said)),
-        }
+        asked, said = (1 + int(dice.expovariate(share / length)) for share in (100.0, 30.0))
+        question, reply = " ".join(dice.choices(lines, k=asked)), "\n".join(dice.choices(lines, k=said))
+        yield {"instruction": question, "input": "", "output": reply}
 
 
-def write_rows(folder: Path, count: int) -> None:
+def write_rows(folder: Path, count: int, length: float) -> None:
     """The dataset ``bench`` of so many rows, and ``start`` of two."""
     folder.mkdir()
     for name, number in (("bench", count), ("start", 2)):
         with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(number))
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(number, length))
     entries = {name: {"file_name": f"{name}.jsonl"} for name in ("bench", "start")}
     (folder / "dataset_info.json").write_text(json.dumps(entries))
 
@@ -114,9 +114,8 @@ def write_rows(folder: Path, count: int) -> None:
 def make_plan(root: Path, dataset: str, **options: object) -> Plan:
     """The plan of a run that only prepares, into a cache of its own."""
     number = len(list(root.glob("cache-*")))
-    data = DataOptions(
-        template="chatml", dataset_dir=str(root / "data"), data_cache_dir=str(root / f"cache-{number}"), **options
-    )  # type: ignore[arg-type]
+    cache = str(root / f"cache-{number}")
+    data = DataOptions(template="chatml", dataset_dir=str(root / "data"), data_cache_dir=cache, cutoff_len=CUTOFF, **options)  # type: ignore[arg-type]
     (root / f"cache-{number}").mkdir()
     model = str(root / "model")
     found = describe([dataset], "train", dataset_dir=str(root / "data"), wants=("conversation",), plugins=PLUGINS)
@@ -126,19 +125,23 @@ def make_plan(root: Path, dataset: str, **options: object) -> Plan:
 
 def ours(root: Path, **options: object) -> tuple[Measured, int]:
     """What preparing costs beyond start-up, and how many tokens it made."""
-    start = measure(lambda: prepare(make_plan(root, "start", **options), PLUGINS))
+    start = measure(lambda: prepare(make_plan(root, "start", preprocessing_batch_size=1, **options), PLUGINS))
     found = []
     whole = measure(lambda: found.append(prepare(make_plan(root, "bench", **options), PLUGINS)))
     return Measured(whole.cpu - start.cpu, whole.wall - start.wall), found[0].report.sources[0].tokens
 
 
-def floor(root: Path, batch: int = 1000) -> tuple[Measured, int]:
-    """What the raw tokenizer alone costs on the same rendered text; reading and rendering are not counted."""
+def rendered_texts(root: Path) -> list[str]:
+    """The same rows as the text that a model would read."""
     plan = make_plan(root, "bench")
     encoder, renderer = make_tools(plan, PLUGINS)
     format = make_format(plan.datasets[0], PLUGINS)
     examples = (format.read(row, "conversation") for _, row in LocalFiles(plan.datasets[0]).rows())
-    texts = [drafts(example, renderer, encoder, Learning())[0].rendered.text for example in examples]
+    return [drafts(example, renderer, encoder, Learning())[0].rendered.text for example in examples]
+
+
+def floor(root: Path, texts: list[str], batch: int = 1000) -> tuple[Measured, int]:
+    """What the raw tokenizer alone costs on the same text; reading and rendering are not counted."""
     tokenizer = Tokenizer.from_file(str(root / "model/tokenizer.json"))
     tokens = 0
 
@@ -157,33 +160,38 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=1_000_000, help="roughly how many tokens to prepare")
-    parser.add_argument("--workers", type=int, default=2, help="how many processes the second figure uses")
+    parser.add_argument("--row-tokens", type=float, default=500, help="roughly how long a row is on average")
+    parser.add_argument("--workers", type=int, default=2, help="how many processes the last figure uses")
+    parser.add_argument("--rounds", type=int, default=3, help="how often all of it is done; medians are shown")
     options = parser.parse_args()
+    ways: dict[str, dict[str, object]] = {"one worker": {}, "packed": {"packing": True}}
+    ways[f"{options.workers} workers"] = {"preprocessing_num_workers": options.workers}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_model(root / "model")
-        write_rows(root / "data", max(100, options.tokens // 230))
-        raw, tokens = floor(root)
-        print(f"{'':24}{'tokens':>12}{'CPU s':>9}{'clock s':>9}{'tokens/CPU s':>14}{'ratio':>8}")
-        show("raw tokenizer", raw, tokens, raw, tokens)
-        for name, more in (
-            ("one worker", {}),
-            ("packed", {"packing": True}),
-            (f"{options.workers} workers", {"preprocessing_num_workers": options.workers}),
-        ):
-            mine, count = ours(root, **more)
-            show(name, mine, count, raw, tokens)
-    print(
-        f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB; target ratio {TARGET}"
-    )
+        write_rows(root / "data", max(100, int(options.tokens / options.row_tokens)), options.row_tokens)
+        texts = rendered_texts(root)
+        found = [one_round(root, texts, ways) for _ in range(options.rounds)]
+    print(f"{len(texts):,} rows; medians of {options.rounds} rounds; the ratio is of tokens per CPU-second; target {TARGET}")
+    print(f"{'':24}{'tokens':>12}{'CPU s':>9}{'clock s':>9}{'tokens/CPU s':>14}{'ratio':>8}")
+    for name in found[0]:
+        show(name, [round[name] for round in found], [round["raw tokenizer"] for round in found])
+    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
-def show(name: str, mine: Measured, count: int, raw: Measured, tokens: int) -> None:
-    """One line: the ratio is of tokens per CPU-second."""
-    speed = count / mine.cpu
-    print(
-        f"{name:24}{count:>12,}{mine.cpu:>9.2f}{mine.wall:>9.2f}{speed:>14,.0f}{speed / (tokens / raw.cpu):>8.2f}", flush=True
-    )
+Result = tuple[Measured, int]
+
+
+def one_round(root: Path, texts: list[str], ways: dict[str, dict[str, object]]) -> dict[str, Result]:
+    """Everything once, the raw tokenizer first, so that whatever else the machine does hits all of them alike."""
+    return {"raw tokenizer": floor(root, texts)} | {name: ours(root, **more) for name, more in ways.items()}
+
+
+def show(name: str, rounds: list[Result], raw: list[Result]) -> None:
+    """One line."""
+    speed, cpu, wall = (median(values) for values in zip(*((n / m.cpu, m.cpu, m.wall) for m, n in rounds), strict=True))
+    ratio = median((n / m.cpu) / (floor_n / floor_m.cpu) for (m, n), (floor_m, floor_n) in zip(rounds, raw, strict=True))
+    print(f"{name:24}{rounds[0][1]:>12,}{cpu:>9.2f}{wall:>9.2f}{speed:>14,.0f}{ratio:>8.2f}")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,12 @@ def test_a_sharegpt_tool_call_is_a_message_of_json() -> None:
     assert talk.tools == ({"type": "function", "function": {"name": "weather", "arguments": {"city": "Paris"}}},)
 
 
+def test_a_sharegpt_call_may_bring_an_id_which_its_result_gets_too() -> None:
+    call = '{"name": "weather", "arguments": {}, "id": "abc"}'
+    talk = share(("human", "Hi"), ("function_call", call), ("observation", "Sunny"), ("gpt", "Hello"))
+    assert [turn.parts[0].id for turn in talk.turns[1:3]] == ["abc", "abc"]
+
+
 def test_a_sharegpt_call_may_be_a_list_after_a_thought() -> None:
     talk = share(
         ("human", "Hi"), ("function_call", f"<think>\nHm.\n</think>\n\n[{CALL}, {CALL}]"), ("observation", "x"), ("gpt", "y")

@@ -39,7 +39,7 @@ class Learning:
     train_on_prompt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
     """A sequence before it is encoded. ``weights``: those of its learned runs in order; ``None`` leaves them as rendered."""
 

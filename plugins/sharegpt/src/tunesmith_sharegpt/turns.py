@@ -101,7 +101,7 @@ def check_order(turns: Sequence[Turn], column: str, skipped: int = 0) -> None:
 
 
 def named(turns: Sequence[Turn]) -> list[Turn]:
-    """Turns whose tool results bear the name of the call they answer, which some templates write beside them.
+    """Turns whose tool results bear the name and id of the call they answer, which some templates write beside them.
 
     The call is found by its id; without ids the first result answers the first call, and so on.
     """
@@ -120,7 +120,7 @@ def _named(part: Part, calls: list[Call]) -> Part:
         return part
     answered = next((call for call in calls if call.id is not None and call.id == part.id), calls[0])
     calls.remove(answered)
-    return part if part.name else replace(part, name=answered.name)
+    return replace(part, name=part.name or answered.name, id=part.id or answered.id)
 
 
 def ends_with(turns: Sequence[Turn], roles: tuple[str, ...], column: str) -> None:
