@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from checkout import CORE, ROOT, plugin_packages
 from doc_pages import RUN, SHOWN, Page, missing_lines, outputs
 from tunesmith import api
@@ -141,22 +143,24 @@ def test_an_example_plans_without_a_complaint(example: Path, workplace: Path, mo
     assert not [problem for problem in made.missing if "adapter" not in problem.what and "saves/" not in problem.what]
 
 
+@pytest.fixture(scope="module")
+def large_model(workplace: Path) -> Path:
+    """A model folder whose configuration says 32 layers: planning takes it at its word."""
+    folder = shutil.copytree(workplace / "tiny-qwen3", workplace / "large-qwen3")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    layers = {"num_hidden_layers": 32, "layer_types": config["layer_types"][:1] * 32}
+    (folder / "config.json").write_text(json.dumps({**config, **layers}), encoding="utf-8")
+    return folder
+
+
 @pytest.mark.parametrize("page", READMES, ids=name)
-def test_configurations_in_a_readme_are_understood(page: Page, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are pieces of a configuration, so they are laid over a complete one; every key of theirs must be used."""
-    monkeypatch.chdir(workplace)
+def test_configurations_in_a_readme_are_understood(page: Page, large_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are pieces of a configuration, so they are laid over a complete one; some command must use every key of theirs."""
+    monkeypatch.chdir(large_model.parent)
+    base = yaml.safe_load(Path("examples/sft_lora.yaml").read_text(encoding="utf-8"))
     for fence in page.fences:
         if fence.language == "yaml":
-            plan_piece(fence.code, workplace)
-
-
-def plan_piece(text: str, folder: Path) -> None:
-    import yaml
-
-    base = yaml.safe_load((folder / "examples" / "sft_lora.yaml").read_text(encoding="utf-8"))
-    piece = yaml.safe_load(text)
-    command = "export" if "export_dir" in piece else "train" if "output_dir" in piece or "stage" in piece else "chat"
-    command = "train" if "finetuning_type" in piece else command
-    base = base if command == "train" else {"template": base["template"]}
-    made = api.plan({**base, **piece, "model_name_or_path": "tiny-qwen3"}, command=command, plugins=Plugins())
-    assert not set(made.unused) & set(piece)
+            piece = {**yaml.safe_load(fence.code), "model_name_or_path": str(large_model)}
+            ways = {"train": {**base, **piece}, "chat": {"template": base["template"], **piece}, "export": piece}
+            unused = {command: set(api.plan(keys, command=command).unused) & set(piece) for command, keys in ways.items()}
+            assert not all(unused.values()), f"{name(page)}:{fence.line}: {unused}"
