@@ -161,7 +161,7 @@ def template_page() -> Iterator[str]:
     folder = CORE.source / "templates"
     yield "# The template language"
     yield "A template is a table of a TOML file. [Add your model's template](../add-a-template.md) shows how one is written."
-    for name in ("Template", "Thinking", "DateRule", "Refusal", "ToolTable"):
+    for name in ("Template", "Thinking", "Channels", "DateRule", "Refusal", "ToolTable"):
         yield from _class(_class_named(folder / "model.py", name))
     yield "## Slots"
     yield markdown(ast.get_docstring(module_of(folder / "slots.py")))

@@ -38,6 +38,21 @@ def text_or_json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def printed(value: Any) -> str:
+    """Text as it is, objects and lists as JSON, everything else as Jinja's ``string`` prints it."""
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def python(value: Any) -> str:
+    """Text in single quotes with escapes, objects and lists as JSON, everything else as Python prints it."""
+    if not isinstance(value, str):
+        return printed(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"
+
+
 def title(text: Any) -> str:
     """Every word with a capital, where a word begins after white space, a hyphen or an opening bracket."""
     words = re.split(r"([-\s({\[<]+)", text_of(text))
@@ -47,6 +62,9 @@ def title(text: Any) -> str:
 def _strip(text: Any, how: Callable[..., str], *what: str) -> str:
     return how(text_of(text), *what)
 
+
+_PRINTED = "({0}|tojson if {0} is mapping or ({0} is sequence and {0} is not string) else {0}|string)"
+_ESCAPED = r"""("'" ~ ({0}|replace('\\', '\\\\')|replace("'", "\\'")|replace('\n', '\\n')|replace('\r', '\\r')) ~ "'")"""
 
 FILTERS: Mapping[str, Filter] = {
     "trim": Filter("without white space at both ends", lambda x: _strip(x, str.strip), "({0} or '')|trim"),
@@ -64,6 +82,12 @@ FILTERS: Mapping[str, Filter] = {
     "json4": Filter("as JSON, indented by four", _json(4), "{0}|tojson(indent=4)"),
     "compact": Filter("as JSON without spaces", _json(None, (",", ":")), "{0}|tojson(separators=(',', ':'))"),
     "text_or_json": Filter("text as it is, else JSON", text_or_json, "({0} if {0} is string else {0}|tojson)"),
+    "printed": Filter(
+        "text as it is, objects and lists as JSON, the rest as Python prints it",
+        printed,
+        _PRINTED,
+    ),
+    "python": Filter("as an argument of a call in Python", python, f"({_ESCAPED} if {{0}} is string else {_PRINTED})"),
     "upper": Filter("in capitals", lambda x: text_of(x).upper(), "({0} or '')|upper"),
     "title": Filter("every word with a capital", title, "({0} or '')|title"),
     "lower": Filter("in small letters", lambda x: text_of(x).lower(), "({0} or '')|lower"),

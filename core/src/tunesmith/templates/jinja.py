@@ -65,6 +65,8 @@ _PLACE = {
     "last": "ahead == rest|length",
     "last_user": "here == ends.last_user",
     "after_last_user": "here > ends.last_user",
+    "last_answer": "not (rest[ahead:]|selectattr('role', 'equalto', 'assistant')|list)",
+    "answered": "(rest[ahead:]|selectattr('role', 'equalto', 'assistant')|rejectattr('tool_calls')|list|length > 0)",
     "after_user": "(here > 0 and rest[here - 1].role == 'user')",
     "after_assistant": "(here > 0 and rest[here - 1].role == 'assistant')",
     "after_tool": "(here > 0 and rest[here - 1].role == 'tool')",

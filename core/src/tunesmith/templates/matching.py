@@ -1,37 +1,42 @@
-"""A ``call`` slot read backwards: generated text → name, arguments and id of one call."""
+"""A ``call`` slot read backwards: generated text → name, arguments and id of one call.
+
+Every kind of node yields each way in which it can have written the text at a place, the likeliest first; what comes after it
+decides. So a value may hold what ends a value, as long as the rest of the call fits.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
 from tunesmith.data.conversation import Call
+from tunesmith.templates.literals import literal, literal_end
 from tunesmith.templates.model import Each, If, Node, Part, Slot, Trim, Value, Words
 
 _DECODER = json.JSONDecoder()
 _NAME = re.compile(r"[\w.:/-]+")
+_NO_KEY = re.compile(r"['\"\n]")
+#: What stands only between the items of a loop: it tells whether an item was the last.
+_SEPARATES = "not loop_last"
+#: Text that fits in very many ways, and in the end not at all, is given up after so many looks.
+_PATIENCE = 50_000
+
+Found: TypeAlias = Mapping[str, Any]
+Ways: TypeAlias = Iterator[tuple[int, Found]]
 
 
-@dataclass
-class _Found:
-    """What was read so far."""
+def match_call(slot: Slot, text: str, at: int, parts: Mapping[str, Slot] | None = None) -> tuple[int, Call] | None:
+    """Read one call at ``at`` → where it ends, and the call; ``None`` where the text does not fit the slot.
 
-    parts: dict[str, Any] = field(default_factory=dict)
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-
-def match_call(slot: Slot, text: str, at: int) -> tuple[int, Call] | None:
-    """Read one call at ``at`` → where it ends, and the call; ``None`` where the text does not fit the slot."""
-    found = _Found()
-    end = _match(slot, text, _skip(text, at), found)
-    if end is None or not isinstance(found.parts.get("name"), str):
-        return None
-    arguments = found.parts.get("arguments", found.arguments)
-    if not isinstance(arguments, dict):
-        return None
-    return end, Call(found.parts["name"], arguments, found.parts.get("id"))
+    :param parts: the named pieces that the slot may write.
+    """
+    for end, found in _Matcher(text, parts or {}).slot(slot, _skip(text, at), {}):
+        arguments = found.get("arguments", {})
+        if isinstance(found.get("name"), str) and isinstance(arguments, dict):
+            return end, Call(found["name"], arguments, found.get("id"))
+    return None
 
 
 def _skip(text: str, at: int) -> int:
@@ -40,98 +45,136 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def _match(slot: Slot, text: str, at: int | None, found: _Found) -> int | None:
-    for index, node in enumerate(slot):
-        if at is None:
+class _Matcher:
+    """One text being read. What was found is kept by the last word of its path."""
+
+    def __init__(self, text: str, parts: Mapping[str, Slot]) -> None:
+        self.text = text
+        self.parts = parts
+        self.patience = _PATIENCE
+
+    def slot(self, slot: Slot, at: int, found: Found) -> Ways:
+        """Every way to read a slot at a place, with where it ends."""
+        if not slot:
+            yield at, found
+            return
+        self.patience -= 1
+        for end, more in self._node(slot[0], slot[1:], at, found) if self.patience > 0 else ():
+            yield from self.slot(slot[1:], end, more)
+
+    def _node(self, node: Node, rest: Slot, at: int, found: Found) -> Ways:
+        if isinstance(node, Words):
+            end = self._words(node.text, at)
+            return iter(() if end is None else ((end, found),))
+        if isinstance(node, Value):
+            return self._value(node, rest, at, found)
+        if isinstance(node, Each):
+            return self._each(node, at, found)
+        if isinstance(node, Part):
+            return self._part(node, at, found)
+        return self.slot(node.body, at, found) if isinstance(node, Trim) else self._branches(node, at, found)
+
+    def _words(self, words: str, at: int) -> int | None:
+        """White space may differ: models are not exact about it, and nothing else stands there. Only a line must end where
+        nothing but the line's end keeps two things apart."""
+        if words.isspace() and "\n" in words and "\n" not in self.text[at : _skip(self.text, at)]:
             return None
-        at = _node(node, slot[index + 1 :], text, at, found)
-    return at
+        for word in words.split():
+            at = _skip(self.text, at)
+            if not self.text.startswith(word, at):
+                return None
+            at += len(word)
+        tail = words[len(words.rstrip()) :]
+        return at + len(tail) * self.text.startswith(tail, at)
+
+    def _part(self, node: Part, at: int, found: Found) -> Ways:
+        for end, inner in self.slot(self.parts[node.name], at, {}):
+            if "it" in inner:
+                yield end, {**found, node.path[-1]: inner["it"]}
+
+    def _branches(self, node: If, at: int, found: Found) -> Ways:
+        separates = node.branches[0].condition == _SEPARATES
+        for branch in node.branches:
+            known = {**found, "loop_last": branch.condition != _SEPARATES} if separates else found
+            yield from self.slot(branch.body, at, known)
+        if node.branches[-1].condition is not None:
+            yield at, {**found, "loop_last": True} if separates else found
+
+    # -- values ------------------------------------------------------------------------------------------------------
+
+    def _value(self, node: Value, rest: Slot, at: int, found: Found) -> Ways:
+        if node.path[-1] == "arguments" or "json" in node.filters or "compact" in node.filters:
+            ends = self._json(at)
+        elif node.path[0] == "call":
+            name = _NAME.match(self.text, _skip(self.text, at))
+            ends = iter([(name.end(), name[0])] if name else [])
+        else:
+            ends = self._bare(node, rest, at)
+        for end, value in ends:
+            yield end, {**found, node.path[-1]: value}
+
+    def _json(self, at: int) -> Iterator[tuple[int, Any]]:
+        try:
+            value, end = _DECODER.raw_decode(self.text, _skip(self.text, at))
+        except ValueError:
+            return
+        yield end, value
+
+    def _bare(self, node: Value, rest: Slot, at: int) -> Iterator[tuple[int, Any]]:
+        """A value up to what follows it; one that nothing follows, or that was written as Python's, by its own form."""
+        mark = next((node.text for node in rest if isinstance(node, Words) and node.text), "")
+        if not mark or "python" in node.filters:
+            end = literal_end(self.text, at)
+            if end is not None:
+                yield end, literal(self.text[at:end])
+            return
+        end = self.text.find(mark, at)
+        while end >= 0:
+            yield end, _read(self.text[at:end], node)
+            end = self.text.find(mark, end + 1)
+
+    # -- loops -------------------------------------------------------------------------------------------------------
+
+    def _each(self, node: Each, at: int, found: Found) -> Ways:
+        """As many items as there are; then fewer, and the other ways to read each."""
+        items: list[Found] = []
+        ends = [at]
+        open_ways = [self.slot(node.body, at, {})]
+        while open_ways:
+            end, item = next(open_ways[-1], (-1, {}))
+            if end > ends[-1] and _is_item(node, item):
+                items.append(item)
+                ends.append(end)
+                open_ways.append(iter(()) if item.get("loop_last") else self.slot(node.body, end, {}))
+            elif end < 0:
+                if not items or items[-1].get("loop_last", True):
+                    yield ends[-1], {**found, node.path[-1]: _collected(node, items)}
+                open_ways.pop()
+                ends.pop()
+                items = items[:-1]
 
 
-def _node(node: Node, rest: Slot, text: str, at: int, found: _Found) -> int | None:
-    if isinstance(node, Words):
-        return _words(node.text, text, at)
-    if isinstance(node, Value):
-        return _value(node, rest, text, at, found)
-    if isinstance(node, Each):
-        return _each(node, text, at, found)
-    if isinstance(node, Part):
-        return None
-    if isinstance(node, Trim):
-        return _match(node.body, text, at, found)
-    return _any_branch(node, rest, text, at, found)
+def _is_item(node: Each, item: Found) -> bool:
+    """Whether every name was found; what was read as a key with quotes in it was no key."""
+    if any(name not in item for name in node.names):
+        return False
+    return len(node.names) == 1 or not _NO_KEY.search(str(item[node.names[0]]))
 
 
-def _words(words: str, text: str, at: int) -> int | None:
-    """White space may differ: models are not exact about it, and nothing else stands there. Only a line must end where
-    nothing but the line's end keeps two things apart."""
-    if words.isspace() and "\n" in words and "\n" not in text[at : _skip(text, at)]:
-        return None
-    for word in words.split():
-        at = _skip(text, at)
-        if not text.startswith(word, at):
-            return None
-        at += len(word)
-    return at
-
-
-def _value(node: Value, rest: Slot, text: str, at: int, found: _Found) -> int | None:
-    if node.path[-1] == "arguments":
-        return _json(text, at, found.parts, "arguments")
-    if node.path[0] == "call":
-        name = _NAME.match(text, _skip(text, at))
-        if name is None:
-            return None
-        found.parts[node.path[-1]] = name[0]
-        return name.end()
-    if "json" in node.filters:
-        return _json(text, at, found.parts, node.path[0])
-    end = _until(rest, text, at)
-    if end is not None:
-        found.parts[node.path[0]] = _read(text[at:end], node)
-    return end
-
-
-def _json(text: str, at: int, parts: dict[str, Any], name: str) -> int | None:
-    try:
-        parts[name], end = _DECODER.raw_decode(text, _skip(text, at))
-    except ValueError:
-        return None
-    return end
+def _collected(node: Each, items: list[Found]) -> Any:
+    if len(node.names) == 1:
+        return [item[node.names[0]] for item in items]
+    key, value = node.names
+    return {str(item[key]): item[value] for item in items}
 
 
 def _read(text: str, node: Value) -> Any:
-    """A value written bare: JSON where the slot may have written JSON and it is no plain text."""
+    """A value written bare: what it was before a filter printed it, where the text tells."""
+    if "printed" in node.filters:
+        return literal(text)
     if "text_or_json" in node.filters:
         try:
             return json.loads(text)
         except ValueError:
             return text
     return text
-
-
-def _until(rest: Slot, text: str, at: int) -> int | None:
-    mark = next((node.text for node in rest if isinstance(node, Words) and node.text), "")
-    if not mark:
-        return len(text)
-    end = text.find(mark, at)
-    return end if end >= 0 else None
-
-
-def _each(node: Each, text: str, at: int, found: _Found) -> int:
-    while True:
-        inner = _Found()
-        end = _match(node.body, text, at, inner)
-        if end is None or end == at or len(node.names) < 2 or node.names[0] not in inner.parts:
-            return at
-        key, value = (inner.parts.get(name) for name in node.names)
-        found.arguments[str(key)] = value
-        at = end
-
-
-def _any_branch(node: If, rest: Slot, text: str, at: int, found: _Found) -> int | None:
-    for branch in node.branches:
-        end = _match((*branch.body, *rest), text, at, found)
-        if end is not None:
-            return _match(branch.body, text, at, found) if branch.body else at
-    return at

@@ -110,6 +110,23 @@ class Thinking:
 
 
 @dataclass(frozen=True)
+class Channels:
+    """A reply that is written as messages, each a header and a body: how it is read back.
+
+    :param mark: stands in a header before the name of the channel.
+    :param body: ends the header. ``ends``: what can end the body.
+    :param recipient: stands in the header of a call before the tool's name; such a body is the arguments as JSON.
+    :param thoughts: the channels of reasoning; all others are words.
+    """
+
+    mark: str
+    body: str
+    ends: tuple[str, ...]
+    recipient: str
+    thoughts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ToolTable:
     """A tool syntax as data. ``call`` writes one call; ``open``, ``between`` and ``close`` stand around and between them.
 
@@ -159,6 +176,7 @@ class Template:
     order: Literal["free", "alternate"] = "free"
     date: DateRule | None = None
     thinking: Thinking | None = None
+    channels: Channels | None = None
     tools: ToolTable | str | None = None
     refuse: tuple[Refusal, ...] = ()
     prefix: Slot = ()

@@ -15,6 +15,7 @@ from tunesmith.templates.dates import printed
 from tunesmith.templates.model import (
     SLOT_KEYS,
     TOOL_SLOT_KEYS,
+    Channels,
     DateRule,
     Part,
     Refusal,
@@ -32,7 +33,8 @@ from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_t
 LANGUAGE = 1
 _TEXTS = ("summary", "source", "default_system", "bos", "eos", "order")
 _LISTS = ("models", "notes", "differs", "stop", "leaves_out")
-_TABLES = ("date", "thinking", "refuse")
+_TABLES = ("date", "thinking", "channels", "refuse")
+_CHANNEL_KEYS = ("mark", "body", "ends", "recipient", "thoughts")
 _KEYS = (*_TEXTS, *_LISTS, *_TABLES, *SLOT_KEYS, "tools", "parts", "extends")
 _TOOL_KEYS = (*TOOL_SLOT_KEYS, "alone", "parts", "extends")
 _CALL_NAMES = ("call", "tool", "result")
@@ -184,6 +186,7 @@ class _Reading:
             where=str(self.file.path),
             date=self._date(table.get("date")),
             thinking=self._thinking(table.get("thinking")),
+            channels=self._channels(table.get("channels")),
             refuse=self._refusals(table.get("refuse", [])),
             tools=self._tools_of(table.get("tools")),
             parts=self._parts(table.get("parts", {}), "parts"),
@@ -303,6 +306,16 @@ class _Reading:
         if found.get("history", "drop") not in ("drop", "keep", "never"):
             self.bad("thinking.history", f"thinking.history is {found['history']!r}", 'Write "drop", "keep" or "never".')
         return Thinking(**found)
+
+    def _channels(self, value: Any) -> Channels | None:
+        if value is None or (found := self._fields(value, "channels", _CHANNEL_KEYS, _CHANNEL_KEYS)) is None:
+            return None
+        for key in ("ends", "thoughts"):
+            if not isinstance(found[key], list) or not found[key]:
+                self.bad(f"channels.{key}", f"channels.{key} is no list of texts", f'Write {key} = ["…"].')
+                return None
+        ends, thoughts = tuple(found["ends"]), tuple(found["thoughts"])
+        return Channels(str(found["mark"]), str(found["body"]), ends, str(found["recipient"]), thoughts)
 
     def _refusals(self, value: Any) -> tuple[Refusal, ...]:
         rules = []

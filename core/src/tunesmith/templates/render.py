@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tunesmith.contracts import Renderer, ToolSyntax
-from tunesmith.data.conversation import Conversation, Part, Piece, Rendered, Text, Thought, Turn
+from tunesmith.data.conversation import Call, Conversation, Part, Piece, Rendered, Text, Thought, Turn
 from tunesmith.errors import TunesmithError
+from tunesmith.templates.channels import read_channels
 from tunesmith.templates.conditions import predicate
 from tunesmith.templates.dates import printed
 from tunesmith.templates.model import SLOT_KEYS, If, Node, Slot, Template, ToolTable, Value, Words, values_in, writes
@@ -107,13 +108,20 @@ class DeclaredRenderer(Renderer):
         """Generated text → an assistant turn; see :meth:`tunesmith.contracts.Renderer.parse_reply`."""
         for stop in self.stop:
             text = text.removesuffix(stop)
-        thought, words = read_back(text, self.template.thinking)
-        words, calls = parse_calls(words, self.template.tools if not isinstance(self.template.tools, str) else None)
+        thought, words, calls = self._parsed(text)
         words = _without_first(words.strip() if calls or self._writers.trims else words, self._writers.leads)
         parts: list[Part] = [Thought(thought)] if thought else []
         if words or not (calls or parts):
             parts.append(Text(words))
         return Turn("assistant", (*parts, *calls))
+
+    def _parsed(self, text: str) -> tuple[str, str, tuple[Call, ...]]:
+        template = self.template
+        if template.channels is not None:
+            return read_channels(text, template.channels)
+        thought, words = read_back(text, template.thinking)
+        tools = template.tools if not isinstance(template.tools, str) else None
+        return thought, *parse_calls(words, tools, template.parts)
 
     # -- elsewhere ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +218,10 @@ class _Rendering:
             "generating": generating,
             "round": 0, "content": "", "thought": "", "role": "", "calls": (), "results": (), "opening": False, "last": False,
         }  # fmt: skip
-        self.last_user = max((at for at, beat in enumerate(thread.beats) if beat.role == "user"), default=len(thread.beats))
+        beats = list(enumerate(thread.beats))
+        self.last_user = max((at for at, beat in beats if beat.role == "user"), default=len(beats))
+        self.last_answer = max((at for at, beat in beats if beat.role == "assistant"), default=-1)
+        self.last_words = max((at for at, beat in beats if beat.role == "assistant" and not beat.calls), default=-1)
 
     def rendered(self) -> Rendered:
         self._write("prefix", self.base)
@@ -238,6 +249,8 @@ class _Rendering:
             last=at == len(beats) - 1,
             last_user=at == self.last_user,
             after_last_user=at > self.last_user,
+            last_answer=at >= self.last_answer,
+            answered=at < self.last_words,
             after_user=before == "user",
             after_assistant=before == "assistant",
             after_tool=before == "tool",

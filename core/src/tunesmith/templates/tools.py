@@ -41,15 +41,21 @@ def _plain(slot: Slot) -> str:
     return "".join(node.text for node in slot if isinstance(node, Words)).strip()
 
 
-def parse_calls(text: str, tools: ToolTable | ToolSyntax | None) -> tuple[str, tuple[Call, ...]]:
-    """Generated text → the words beside the calls, and the calls. Text that only looks like a call stays words."""
+def parse_calls(
+    text: str, tools: ToolTable | ToolSyntax | None, parts: Mapping[str, Slot] | None = None
+) -> tuple[str, tuple[Call, ...]]:
+    """Generated text → the words beside the calls, and the calls. Text that only looks like a call stays words.
+
+    :param parts: the template's parts, which a syntax may write besides its own.
+    """
     if tools is None:
         return text, ()
     if not isinstance(tools, ToolTable):
         words, calls = tools.parse(text)
         return words, tuple(calls)
     shape = json_shape(tools)
-    found = list(_json_calls(text, shape, tools.alone) if shape else _matched_calls(text, tools))
+    known = {**(parts or {}), **tools.parts}
+    found = list(_json_calls(text, shape, tools.alone) if shape else _matched_calls(text, tools, known))
     if not found:
         return text, ()
     start, end = found[0][0], found[-1][1]
@@ -65,14 +71,11 @@ def _last(slot: Slot) -> str:
 
 
 def _json_calls(text: str, shape: JsonShape, alone: bool) -> Iterator[tuple[int, int, Call]]:
-    at = text.find(shape.mark) if shape.mark else len(text) - len(text.lstrip())
-    if at < 0 or (alone and text[:at].strip()):
+    start = text.find(shape.mark) if shape.mark else len(text) - len(text.lstrip())
+    if start < 0 or (alone and text[:start].strip()):
         return
-    start = at
-    while at >= 0:
-        brace = _next_json(text, at + len(shape.mark))
-        if brace is None:
-            return
+    brace = _next_json(text, start + len(shape.mark))
+    while brace is not None:
         try:
             value, end = _DECODER.raw_decode(text, brace)
         except ValueError:
@@ -82,7 +85,7 @@ def _json_calls(text: str, shape: JsonShape, alone: bool) -> Iterator[tuple[int,
             if call is None:
                 return
             yield start, end, call
-        at = _next_call(text, end, shape.mark)
+        brace = _next_call(text, end, shape.mark)
 
 
 def _next_json(text: str, at: int) -> int | None:
@@ -90,10 +93,13 @@ def _next_json(text: str, at: int) -> int | None:
     return found.end() if found else None
 
 
-def _next_call(text: str, at: int, mark: str) -> int:
-    if mark:
-        return text.find(mark, at)
-    return at if re.compile(r"[\s,;]*\{").match(text, at) else -1
+def _next_call(text: str, at: int, mark: str) -> int | None:
+    """The next call begins right here, or after the next mark."""
+    brace = _next_json(text, at)
+    if brace is not None or not mark:
+        return brace
+    found = text.find(mark, at)
+    return _next_json(text, found + len(mark)) if found >= 0 else None
 
 
 def _call(value: Any, shape: JsonShape) -> Call | None:
@@ -111,15 +117,15 @@ def _call(value: Any, shape: JsonShape) -> Call | None:
     return Call(value[shape.name], arguments, known if isinstance(known, str) else None)
 
 
-def _matched_calls(text: str, tools: ToolTable) -> Iterator[tuple[int, int, Call]]:
-    lead = _lead(tools.call)
+def _matched_calls(text: str, tools: ToolTable, parts: Mapping[str, Slot]) -> Iterator[tuple[int, int, Call]]:
+    lead, between = _lead(tools.call), _plain(tools.between)
     at = _first_call(text, tools, lead)
-    while at >= 0 and (found := match_call(tools.call, text, at)) is not None:
+    while at >= 0 and (found := match_call(tools.call, text, at, parts)) is not None:
         end, call = found
         if tools.alone and text[end:].strip():
             return
         yield at, end, call
-        at = text.find(lead, end) if lead else end
+        at = text.find(lead, end) if lead else end + len(between) * text.startswith(between, end)
 
 
 def _lead(slot: Slot) -> str:

@@ -31,6 +31,8 @@ FACTS: Mapping[str, str] = {
     "last": "the last turn of the conversation",
     "last_user": "no user turn comes later",
     "after_last_user": "the last user turn came earlier",
+    "last_answer": "no answer comes later",
+    "answered": "an answer without calls comes later",
     "after_user": "the turn before is a user's",
     "after_assistant": "the turn before is the assistant's",
     "after_tool": "the turn before is a tool's",
