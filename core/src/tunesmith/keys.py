@@ -73,12 +73,10 @@ class KeyTable(Mapping[str, Key]):
         """What a user who wrote the unknown key ``name`` can do."""
         if package := self._plugins.catalogue.keys.get(name) or (rows()[name].owner if name in rows() else ""):
             return self._advice_about(package)
-        if near := nearest(name, self):
-            return near
-        if near := nearest(name, self._plugins.catalogue.keys):
-            return near
+        near = nearest(name, self) or nearest(name, self._plugins.catalogue.keys)
         broken = ", ".join(sorted(self._plugins.broken))
-        return f"It may belong to a plugin that cannot be loaded: {broken}." if broken else "tunesmith explain lists every key."
+        perhaps = f"It may belong to a plugin that cannot be loaded: {broken}." if broken else ""
+        return f"{near} {perhaps}".strip() or "tunesmith explain lists every key."
 
     def _advice_about(self, package: str) -> str:
         for owner in self._plugins.off:

@@ -34,7 +34,7 @@ def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = Fa
     plan = _finish(draft, command)
     problems = [*config.problems, *draft.problems, *plugins.check_plan(plan)]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([*problems, *plan.missing])
     return plan
 
 

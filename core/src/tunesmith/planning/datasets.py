@@ -12,7 +12,7 @@ KEYS = {"dataset": "train", "eval_dataset": "eval"}
 
 def find_datasets(draft: Draft) -> None:
     """Fill ``draft.datasets``; pick their formats and sources."""
-    if not draft.picked("trainers"):
+    if "trainers" not in draft.command.picks:
         return
     wants = tuple(dict.fromkeys(kind for spec in draft.picked("trainers") for kind in spec.wants))
     for key, split in KEYS.items():
