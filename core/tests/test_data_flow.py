@@ -353,7 +353,7 @@ def test_an_error_instead_names_the_row(road: Road) -> None:
     road.write("two", [TALK, LONG])
     with pytest.raises(TunesmithError, match=r"two\.jsonl:2 has \d+ tokens; cutoff_len is 20"):
         road.prepare("two", cutoff_len=20, overflow="error")
-    assert not list((road.folder / "cache" / "rows").iterdir())
+    assert not list((road.folder / "cache" / "rows").glob("[!.]*"))
 
 
 def test_a_row_whose_prompt_does_not_fit_is_dropped_and_counted(road: Road) -> None:
@@ -404,7 +404,7 @@ def test_hopeless_data_is_not_read_to_its_end(road: Road) -> None:
     with pytest.raises(TunesmithError, match="more bad rows"):
         prepare(road.plan("bad", preprocessing_batch_size=50), road.plugins, progress=lambda name, count: seen.append(count))
     assert max(seen) == 150
-    assert not list((road.folder / "cache" / "rows").iterdir())
+    assert not list((road.folder / "cache" / "rows").glob("[!.]*"))
 
 
 def test_a_column_that_no_row_has_is_named_once(road: Road) -> None:
@@ -614,7 +614,7 @@ def test_a_run_that_stops_halfway_leaves_nothing_behind(road: Road) -> None:
 
     with pytest.raises(Stopped):
         prepare(road.plan("pairs"), road.plugins, progress=stop)
-    assert not [file for file in (road.folder / "cache").rglob("*") if file.is_file() and file.name != ".lock"]
+    assert not [file for file in (road.folder / "cache").rglob("*") if file.is_file() and not file.name.startswith(".lock-")]
     assert len(road.train("pairs")) == 20
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,7 +117,7 @@ def check_named(folder: Path, key: Key) -> bool:
     :raises TunesmithError: it holds something else; the message names the difference.
     """
     run = folder / "run"
-    if not folder.is_dir() or not any(entry for entry in folder.iterdir() if entry.name != LOCK):
+    if not folder.is_dir() or not any(not entry.name.startswith(LOCK) for entry in folder.iterdir()):
         return False
     if not (run / MANIFEST).is_file():
         if (folder / "rows").is_dir():  # a run that was interrupted while it was writing here
@@ -133,25 +133,23 @@ def check_named(folder: Path, key: Key) -> bool:
 
 # ---- one at a time ---------------------------------------------------------------------------------------------------
 
-LOCK = ".lock"
+LOCK = ".lock-"
 
 
 @contextmanager
-def locked(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a folder's lock: only one process at a time prepares into it. The system frees the lock of a process that dies."""
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder that may not be there yet: one process at a time makes it, and the others find it made.
+
+    The system frees the lock of a process that dies.
+    """
     import fcntl
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        opened = (folder / LOCK).open("a")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        opened = (folder.parent / f"{LOCK}{folder.name}").open("a")
     except OSError as error:
         hint = "Write data_cache_dir (or tokenized_path): a folder that this user may write to."
-        raise TunesmithError(f"Prepared data cannot be kept in {folder}: {error.strerror}.", hint) from error
+        raise TunesmithError(f"Prepared data cannot be kept in {folder.parent}: {error.strerror}.", hint) from error
     with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting:
-                waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -56,7 +56,7 @@ def prepare(plan: Plan, plugins: Plugins, *, progress: Progress | None = None, l
     folder = places.run_of(key)
     if places.named and not preparation.anew:
         check_named(places.runs, key)  # before the lock, which is a file in there
-    with locked(places.runs):
+    with locked(folder):
         done = _is_done(preparation, folder, key)
         if not done:
             _prepare(preparation, jobs, folder, key)
@@ -100,9 +100,10 @@ def _prepare(preparation: Preparation, jobs: Sequence[Job], folder: Path, key: K
 
 def _prepare_rows(preparation: Preparation, job: Job) -> SourceReport:
     place = preparation.places.rows_of(job.key)
-    if preparation.anew or not (place / MANIFEST).is_file():
-        with staged(place) as staging:
-            write_rows(preparation, job, staging)
+    with locked(place):
+        if preparation.anew or not (place / MANIFEST).is_file():
+            with staged(place) as staging:
+                write_rows(preparation, job, staging)
     report = SourceReport.from_json(read_manifest(place)["report"])
     return replace(report, name=job.dataset.name, split=job.dataset.split, notes=tuple(_source_notes(preparation, job, report)))
 
