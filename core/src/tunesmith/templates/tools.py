@@ -94,11 +94,11 @@ def _next_json(text: str, at: int) -> int | None:
 
 
 def _next_call(text: str, at: int, mark: str) -> int | None:
-    """The next call begins right here, or after the next mark."""
+    """The next call begins right here, or after the next mark, which may itself begin as JSON does."""
+    found = text.find(mark, at) if mark else -1
     brace = _next_json(text, at)
-    if brace is not None or not mark:
+    if brace is not None and brace != found:
         return brace
-    found = text.find(mark, at)
     return _next_json(text, found + len(mark)) if found >= 0 else None
 
 
