@@ -214,6 +214,42 @@ def test_words_that_a_reply_always_begins_with_are_no_content(tmp_path: Path) ->
     assert renderer.parse_reply("Yes.").text == "Yes."
 
 
+def test_a_template_that_shows_no_thought_cuts_words_to_the_character(tmp_path: Path) -> None:
+    more = """
+[child]
+extends = "plain"
+thinking = { open = "<think>\\n", close = "\\n</think>\\n\\n", history = "never" }
+"""
+    renderer = made(tmp_path, PLAIN + more, "child")
+    cases: list[tuple[dict[str, str], str]] = [
+        ({"content": "<think>a</think> b"}, " b"),
+        ({"content": "a</think>b</think>\nc"}, "\nc"),
+        ({"content": "b", "reasoning_content": "a"}, "\n\nb"),
+        ({"content": "b"}, "b"),
+    ]
+    for said, written in cases:
+        golden = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", **said}]}
+        text = f"<u>Hi<a>{written}</a>\n".replace("Hi<a>", "Hi</u><a>")
+        assert renderer.render(conversation_from_openai(golden["messages"])).text == text
+        assert jinja_text(renderer.chat_template(), golden) == text
+
+
+def test_thoughts_in_words_can_be_left_there(tmp_path: Path) -> None:
+    more = """
+[child]
+extends = "plain"
+reply = "{thinking}{content}</a>"
+thinking = { open = "<think>", close = "</think>", history = "keep", inline = false }
+"""
+    renderer = made(tmp_path, PLAIN + more, "child")
+    golden = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "<think>\na</think> b"}]}
+    text = renderer.render(conversation_from_openai(golden["messages"])).text
+    assert text == jinja_text(renderer.chat_template(), golden) == "<u>Hi</u><a><think>\na</think> b</a>\n"
+    assert renderer.parse_reply("<think>a</think>b</a>").parts == (Thought("a"), Text("b"))
+    with pytest.raises(ConfigError, match="neither true nor false"):
+        made(tmp_path, PLAIN + more.replace("false", "1"), "child")
+
+
 @pytest.mark.parametrize("name", ["channels", "nested"])
 def test_hard_published_forms_can_be_said(name: str) -> None:
     renderer = renderer_for(f"{DATA}/hard.toml:{name}")

@@ -20,6 +20,7 @@ from tunesmith.templates.model import (
     Part,
     Slot,
     Template,
+    Thinking,
     ToolTable,
     Trim,
     Value,
@@ -57,6 +58,8 @@ _RESULTS = """
     {%- endfor -%}
     {%- set results = group.results -%}
     {%- set ahead = loop.index0 + results|length -%}"""
+
+_LSTRIP = ".lstrip('\\n')"
 
 #: Facts about a turn's place, over ``here`` (its index) and ``ahead`` (the index of the turn after it).
 _PLACE = {
@@ -259,13 +262,23 @@ class _Export:
             yield "    {%- if thought -%}{%- set content = '<think>\\n' + thought + '\\n</think>\\n\\n' + content -%}"
             yield "    {%- set thought = '' -%}{%- endif -%}"
             return
-        opening, closing = map(quoted, tags(thinking))
-        yield f"    {{%- if not thought and {closing} in content -%}}"
-        yield f"      {{%- set thought = content.split({closing})[0].rstrip('\\n').split({opening})[-1].lstrip('\\n') -%}}"
-        yield f"      {{%- set content = content.split({closing})[-1].lstrip('\\n') -%}}{{%- endif -%}}"
+        yield from self._inline(thinking)
         yield "    {%- set thought_given = true if thought else false -%}"
         if thinking.history == "drop":
             yield "    {%- if not (here > ends.last_user or preserve) -%}{%- set thought = '' -%}{%- endif -%}"
+
+    def _inline(self, thinking: Thinking) -> Iterator[str]:
+        opening, closing = map(quoted, tags(thinking))
+        never = thinking.history == "never"
+        if never:
+            gap = quoted(thinking.close.partition(tags(thinking)[1])[2])
+            yield f"    {{%- if thought -%}}{{%- set content = {gap} + content -%}}{{%- endif -%}}"
+        if not thinking.inline and not never:
+            return
+        yield f"    {{%- if {'' if never else 'not thought and '}{closing} in content -%}}"
+        found = f"content.split({closing})[0].rstrip('\\n').split({opening})[-1].lstrip('\\n')"
+        yield f"      {{%- set thought = {'thought or ' if never else ''}{found} -%}}"
+        yield f"      {{%- set content = content.split({closing})[-1]{'' if never else _LSTRIP} -%}}{{%- endif -%}}"
 
     def _reply(self) -> Iterator[str]:
         if not self.template.start:

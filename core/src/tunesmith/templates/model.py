@@ -99,7 +99,10 @@ class DateRule:
 @dataclass(frozen=True)
 class Thinking:
     """How reasoning is marked. ``history``: whether thoughts before the last user turn are dropped or kept; ``never``: the
-    published template shows no thought in any turn, the last included.
+    published template shows no thought in any turn, the last included, and cuts words off up to the tag that closes one.
+
+    ``inline``: whether a thought is looked for in the words of a turn. Where the published template does not look, such words
+    are best left as they are.
 
     ``{thinking}`` in a slot is ``open``, the thought and ``close`` where there is a thought to show, else nothing.
     """
@@ -107,6 +110,7 @@ class Thinking:
     open: str
     close: str
     history: Literal["drop", "keep", "never"] = "drop"
+    inline: bool = True
 
 
 @dataclass(frozen=True)

@@ -300,11 +300,13 @@ class _Reading:
         return rule
 
     def _thinking(self, value: Any) -> Thinking | None:
-        known = ("open", "close", "history")
+        known = ("open", "close", "history", "inline")
         if value is None or (found := self._fields(value, "thinking", ("open", "close"), known)) is None:
             return None
         if found.get("history", "drop") not in ("drop", "keep", "never"):
             self.bad("thinking.history", f"thinking.history is {found['history']!r}", 'Write "drop", "keep" or "never".')
+        if not isinstance(found.get("inline", True), bool):
+            self.bad("thinking.inline", f"thinking.inline is {found['inline']!r}, neither true nor false")
         return Thinking(**found)
 
     def _channels(self, value: Any) -> Channels | None:

@@ -18,6 +18,15 @@ def split_inline(text: str, thinking: Thinking) -> tuple[str, str]:
     return thought, after.lstrip("\n")
 
 
+def cut_off(thought: str, text: str, thinking: Thinking) -> tuple[str, str]:
+    """Thought and words of a reply of a template that shows no thought: the words are what follows the last closing tag, to
+    the character, as if the thought had stood before them."""
+    closing = tags(thinking)[1]
+    whole = thinking.close.partition(closing)[2] + text if thought else text
+    _, found, after = whole.rpartition(closing)
+    return thought or split_inline(text, thinking)[0], after if found else whole
+
+
 def tags(thinking: Thinking) -> tuple[str, str]:
     """The tags themselves, without the white space that a template puts around them."""
     return thinking.open.strip(), thinking.close.strip()

@@ -12,7 +12,7 @@ from typing import Any
 from tunesmith.data.conversation import Call, Conversation, Media, Part, Result, Text, Thought, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.templates.model import Template, Thinking
-from tunesmith.templates.thinking import split_inline
+from tunesmith.templates.thinking import cut_off, split_inline
 
 
 @dataclass(slots=True)
@@ -88,7 +88,9 @@ def _assistant(turn: Turn, number: int, thinking: Thinking | None) -> Beat:
         beat.content = turn.parts[0].text
     else:
         _take_parts(beat, turn.parts)
-    if thinking is not None and not beat.thought:
+    if thinking is not None and thinking.history == "never":
+        beat.thought, beat.content = cut_off(beat.thought, beat.content, thinking)
+    elif thinking is not None and thinking.inline and not beat.thought:
         beat.thought, beat.content = split_inline(beat.content, thinking)
     return beat
 
