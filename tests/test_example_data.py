@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tunesmith.data.columns import fill
 from tunesmith.data.conversation import Call, Example
 from tunesmith.data.dataset_info import describe, names_of

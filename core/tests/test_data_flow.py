@@ -65,7 +65,8 @@ class Talk(Format):
 def tunesmith_formats():
     columns = {"talk": "talk", "text": "text", "chosen": "chosen", "rejected": "rejected", "kto_tag": None, "note": None}
     required = {"conversation": ("talk",), "document": ("text",)}
-    return [FormatSpec("talk", "tunesmith_local:Talk", "For tests.", yields=KINDS, columns=columns, required=required, default=True)]
+    more = {"columns": columns, "required": required, "default": True}
+    return [FormatSpec("talk", "tunesmith_local:Talk", "For tests.", yields=KINDS, **more)]
 
 
 @hookimpl
@@ -475,7 +476,7 @@ def test_datasets_are_mixed_as_asked(road: Road) -> None:
     mixed = ids_of(road.train("pairs", "other", mix_strategy="interleave_under", interleave_probs=(0.5, 0.5)))
     assert mixed[: len(set(mixed))] == mixed
     assert len(road.train("pairs", "other", mix_strategy="interleave_over")) == 40
-    with pytest.raises(TunesmithError, match="add up to 0.9"):
+    with pytest.raises(TunesmithError, match=r"add up to 0\.9"):
         road.prepare("pairs", "other", mix_strategy="interleave_under", interleave_probs=(0.5, 0.4))
 
 
@@ -669,8 +670,8 @@ def test_a_damaged_store_is_named(road: Road) -> None:
     ids.write_bytes(whole[:-4])
     with pytest.raises(TunesmithError, match=r"tokens\.ids\.npy is not there in full length"):
         TokenStore.open(path)
+    ids.write_bytes(whole)
     with pytest.raises(TunesmithError, match="holds rows, not a view"):
-        ids.write_bytes(whole)
         TokenStore.open(rows)
     with pytest.raises(TunesmithError, match="holds no prepared data"):
         TokenStore.open(road.folder)
