@@ -10,12 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.contracts import Renderer, ToolSyntax
 from tunesmith.errors import TunesmithError
 from tunesmith.specs import TemplateSpec, ToolSyntaxSpec
 from tunesmith.templates.toml_tables import headers
 
 if TYPE_CHECKING:
+    from tunesmith.contracts import Renderer, ToolSyntax
     from tunesmith.plan import Plan
     from tunesmith.plugins import Plugins
     from tunesmith.templates.model import ToolTable

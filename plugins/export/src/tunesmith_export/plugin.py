@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tunesmith import CommandSpec, ExporterSpec, Problem, hookimpl
-from tunesmith.plan import Plan
 
 from tunesmith_export.options import ExportOptions
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 

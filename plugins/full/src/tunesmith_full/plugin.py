@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunesmith import Problem, TunerSpec, hookimpl
-from tunesmith.plan import Plan
 
 from tunesmith_full.options import FreezeOptions
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 

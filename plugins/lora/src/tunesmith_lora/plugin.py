@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith import AdapterMark, Problem, TunerSpec, hookimpl
-from tunesmith.plan import Plan
 
 from tunesmith_lora.options import UNCONVERTED, LoraOptions, expression
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 

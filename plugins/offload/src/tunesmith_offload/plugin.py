@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tunesmith import AcceleratorSpec, Problem, Switch, hookimpl
-from tunesmith.plan import Plan
 
 from tunesmith_offload.options import OffloadOptions
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 
