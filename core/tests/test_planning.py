@@ -251,6 +251,20 @@ def test_a_folder_with_an_adapter_stands_for_its_model(make: MakePlan, model: Pa
     assert any("holds an adapter" in notice for notice in plan.notices)
 
 
+def test_a_trained_model_is_served_with_the_template_it_was_trained_with(make: MakePlan, model: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(model)}))
+    make(template="vicuna", default_system="Be brief.").write(adapter / "plan.json")
+    keys: dict[str, Any] = {"model_name_or_path": str(adapter), "dataset": None, "output_dir": None}
+    plan = make("chat", template=None, **keys)
+    assert plan["template"] == "vicuna"
+    assert plan["default_system"] == "Be brief."
+    assert plan.settings["template"].origin == f"read from {adapter}/plan.json"
+    assert plan.the("templates").name == "vicuna"
+    assert make("chat", template="chatml", **keys)["default_system"] is None
+
+
 def test_the_memory_estimate_counts_what_learns(make: MakePlan) -> None:
     full, lora = make(finetuning_type="full").estimate, make(finetuning_type="lora").estimate
     assert full is not None

@@ -133,6 +133,13 @@ def test_a_spec_of_the_wrong_kind_is_refused(plugin: MakePlugin) -> None:
     assert "no TrainerSpec" in str(plugins.broken["a"])
 
 
+def test_a_plugin_that_offers_a_name_twice_breaks_itself_only(plugin: MakePlugin) -> None:
+    twice = SHRINK.replace("return [", 'return [TunerSpec("shrink", "a:B", "Again."), ')
+    plugins = Plugins(found=[plugin("bad", twice), plugin("good", SHRINK)])
+    assert names(plugins) == ["shrink@good"]
+    assert "offers the tuner 'shrink' twice" in str(plugins.broken["bad"])
+
+
 def test_two_plugins_of_one_name_are_both_named(plugin: MakePlugin) -> None:
     plugins = Plugins(found=[plugin("a", SHRINK), EntryPoint("a", "found_plugin_other", "tunesmith")])
     (broken,) = plugins.broken.values()

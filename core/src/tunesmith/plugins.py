@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -294,6 +295,9 @@ def _check_specs(offered: list[Any], axis: specs.Axis, owner: Owner) -> None:
     for spec in offered:
         if not isinstance(spec, axis.spec):
             raise TunesmithError(f"{owner} answered tunesmith_{axis.hook} with {spec!r}, which is no {axis.spec.__name__}.")
+    twice = [name for name, count in Counter(spec.name for spec in offered).items() if count > 1]
+    if twice:
+        raise TunesmithError(f"{owner} offers the {axis.word} {twice[0]!r} twice.")
 
 
 def _import_file(file: Path) -> ModuleType:

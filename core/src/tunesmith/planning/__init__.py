@@ -11,12 +11,13 @@ from tunesmith.planning.datasets import find_datasets
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.estimate import estimate
 from tunesmith.planning.models import wish
+from tunesmith.planning.recorded_run import recall
 from tunesmith.planning.settings_in_use import settle
 from tunesmith.planning.template_advice import advise
 from tunesmith.plugins import Broken, Plugins
 
 #: Each step reads what the ones before it decided.
-STEPS = (choose, settle, wish, find_datasets, advise, check, estimate)
+STEPS = (recall, choose, settle, wish, find_datasets, advise, check, estimate)
 
 
 def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = False) -> Plan:

@@ -49,7 +49,7 @@ def choose_named(draft: Draft, axis: str, key: str, name: str) -> None:
         draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", hint)
         return
     try:
-        draft.pick(axis, registry.get(name), draft.config.origin(key))
+        draft.pick(axis, registry.get(name), draft.origin(key))
     except TunesmithError as error:
         draft.note_error(key, error)
 
@@ -67,7 +67,7 @@ def _known(draft: Draft, axis: str, name: str) -> str:
 def _by_switch(draft: Draft, axis: str) -> None:
     for offer in draft.plugins.axis(axis):
         if offer.spec.switch and _is_on(draft, offer.spec.switch):
-            draft.pick(axis, offer, draft.config.origin(offer.spec.switch.key))
+            draft.pick(axis, offer, draft.origin(offer.spec.switch.key))
 
 
 def _is_on(draft: Draft, switch: Switch) -> bool:
@@ -143,7 +143,7 @@ def _template_file(draft: Draft, axis: str, name: str) -> None:
     draft.pick(
         axis,
         Offer(TemplateSpec(name, str(file), table), Owner("file", str(file), "unversioned")),
-        draft.config.origin("template"),
+        draft.origin("template"),
     )
 
 

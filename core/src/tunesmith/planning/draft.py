@@ -41,6 +41,10 @@ class Draft:
         """Whether the user wrote the key."""
         return key in self.config.settings
 
+    def origin(self, key: str) -> str:
+        """Where the value of a key comes from so far."""
+        return self.settings[key].origin if key in self.settings else self.config.origin(key)
+
     def pick(self, axis: str, offer: Offer[Any], why: str) -> None:
         """Decide for a spec."""
         if not any(a == axis and o is offer for a, o in self.offers):

@@ -27,7 +27,7 @@ def settle(draft: Draft) -> None:
         if key.status != "owned":
             _known_key(draft, key)
         elif in_use:
-            draft.settings[name] = _setting(draft, key, defaults)
+            draft.settings.setdefault(name, _setting(draft, key, defaults))
         elif name in draft.config.settings:
             draft.unused[name] = draft.config.settings[name]
     if training:
