@@ -111,7 +111,7 @@ class Row:
         return {name: value for name, value in self.values.items() if name not in names}
 
 
-@dataclass
+@dataclass(slots=True)
 class MediaSupply:
     """The media files of one row, handed out in order to the placeholders ``<image>``, ``<video>`` and ``<audio>``."""
 

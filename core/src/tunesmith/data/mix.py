@@ -108,7 +108,7 @@ def choose(count: int, wanted: int | None, first: int | None, seed: int) -> Rows
 
 
 def set_aside(rows: Rows, size: float, seed: int) -> Rows:
-    """Row numbers for evaluation out of ``rows``, each once and in their order: a share if ``size`` is below 1, else a number."""
+    """Row numbers for evaluation out of ``rows``, each once, in order: a share if ``size`` is below 1, else so many."""
     import numpy as np
 
     unique = np.unique(rows)

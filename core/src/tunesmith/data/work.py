@@ -33,7 +33,7 @@ class Wishes:
     kind: str
     cutoff_len: int
     overflow: Overflow = "truncate"
-    learning: Learning = Learning()
+    learning: Learning = field(default_factory=Learning)
     placeholders: Mapping[str, str] = field(default_factory=dict)
 
     @property

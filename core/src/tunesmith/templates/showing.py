@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -69,5 +68,5 @@ def weighed(draft: Draft) -> Rendered:
             last = piece.weight
             weight = last if wanted is None or not last else next(wanted, 0.0)
         shown = 1.0 if draft.prompt_too and not piece.weight else weight
-        pieces.append(replace(piece, weight=shown))
+        pieces.append(piece._replace(weight=shown))
     return Rendered(tuple(pieces), draft.rendered.media)

@@ -32,15 +32,15 @@ def _asked(row: Row) -> str:
     return text
 
 
-def _prompt(row: Row) -> Conversation:
-    """Everything up to the answer."""
+def _prompt(row: Row, *answer: Turn) -> Conversation:
+    """Everything up to the answer, and the answer if one is given."""
     media = MediaSupply(row)
     turns = [Turn("system", (Text(system),))] if (system := row.text("system")) else []
     for exchange in row.items("history"):
         turns += _exchange(exchange, row.names["history"], media)
     turns.append(Turn("user", media.parts(_asked(row), row.names["prompt"])))
     media.check_used()
-    return Conversation(tuple(turns), row.tools())
+    return Conversation((*turns, *answer), row.tools())
 
 
 def _exchange(exchange: Any, column: str | None, media: MediaSupply) -> list[Turn]:
@@ -59,8 +59,8 @@ def _answer(row: Row, column: str) -> Turn:
 
 
 def _conversation(row: Row) -> Conversation:
-    prompt = _prompt(row)
-    return Conversation((*prompt.turns, _answer(row, "response")), prompt.tools)
+    row.check_there("prompt")
+    return _prompt(row, _answer(row, "response"))
 
 
 def _preference(row: Row) -> Preference:
