@@ -19,7 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy
 
-from tunesmith.output_folder import remove_run
+from tunesmith.output_folder import STAGING, remove_run
 from tunesmith.runtime import checkpoint as checkpoints
 from tunesmith.runtime.durable_files import disk_troubles, write_json
 from tunesmith.runtime.interruption import Interruption, keep_workers
@@ -153,7 +153,7 @@ class SessionTrainer(Trainer):
     @contextmanager
     def _staged(self, target: Path) -> Iterator[Path]:
         """A folder that becomes ``target`` when all processes have written their share."""
-        folder = checkpoints.stage(target) if self.args.should_save else target.with_name(checkpoints.STAGING + target.name)
+        folder = checkpoints.stage(target) if self.args.should_save else target.with_name(STAGING + target.name)
         self.accelerator.wait_for_everyone()
         try:
             yield folder

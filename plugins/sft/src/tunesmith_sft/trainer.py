@@ -119,7 +119,7 @@ class TokenTrainer(SessionTrainer, Trainer):
             whole.add(self.tally)
         together = whole.metrics(prefix, accuracy=self.accuracy)
         self.log(dict(together))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {**metrics, **together})
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, {**metrics, **together})
         return {**metrics, **together}
 
     def _evaluate_one(self, dataset: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
