@@ -81,6 +81,16 @@ reply = "{content}<|im_end|>"
 after = "\\n"
 stop = ["<|im_end|>"]
 """
+#: Dies where a worker reads its first row, and not in the process that tests.
+DEADLY = """
+import multiprocessing, os
+
+def die(self, row, kind):
+    os._exit(9)
+
+if multiprocessing.parent_process():
+    Talk.read = die
+"""
 TALK = {"talk": [["hello"], ["good morning"]]}
 PAIRS = [{"talk": [[f"user says {i}"], ["good morning " * (i % 5 + 1)]]} for i in range(20)]
 
@@ -278,6 +288,19 @@ def test_two_workers_give_what_one_gives(road: Road) -> None:
     assert two.train
     assert everything(TokenStore.open(one.train)) == everything(TokenStore.open(two.train))
     assert one.report == two.report
+
+
+def test_an_error_in_a_worker_is_the_users_error_here(road: Road) -> None:
+    road.write("long", [TALK, TALK, LONG])
+    with pytest.raises(TunesmithError, match=r"long\.jsonl:3 has \d+ tokens") as caught:
+        road.prepare("long", cutoff_len=20, overflow="error", preprocessing_num_workers=2, preprocessing_batch_size=2)
+    assert caught.value.hint.startswith("Raise cutoff_len")
+
+
+def test_a_worker_that_dies_is_said_to_have_died(road: Road) -> None:
+    (road.folder / "tunesmith_local.py").write_text(PLUGIN + DEADLY)
+    with pytest.raises(TunesmithError, match="A process that prepared data died"):
+        road.prepare("pairs", preprocessing_num_workers=2, preprocessing_batch_size=5)
 
 
 def test_preparing_imports_nothing_heavy(road: Road) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from tunesmith.config import Setting
@@ -15,7 +15,7 @@ from tunesmith.data.preparation import Job, Preparation, make_tools
 from tunesmith.data.report import SourceReport, Tally
 from tunesmith.data.store import RowsWriter
 from tunesmith.data.work import Block, Wishes, Worker
-from tunesmith.data.workers import blocks_of, work_through
+from tunesmith.data.workers import blocks_of, work_through, work_through_here
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.plan import DatasetPlan, Plan
 from tunesmith.plugins import Plugins
@@ -48,19 +48,15 @@ def write_rows(preparation: Preparation, job: Job, folder: Path) -> None:
 
 
 def _blocks(preparation: Preparation, job: Job) -> Iterator[Block]:
-    options = preparation.options
+    options, plan = preparation.options, preparation.plan
     blocks = blocks_of(islice(job.source.rows(), job.take), options.preprocessing_batch_size)
+    first = list(islice(blocks, 2))
+    blocks = chain(first, blocks)
     workers = options.preprocessing_num_workers or 1
-    if workers == 1:
+    if workers == 1 or len(first) < 2:  # starting processes takes longer than one block
         format = make_format(job.dataset, preparation.plugins)
-        worker = Worker(format, preparation.renderer, preparation.encoder, job.wishes)
-        return work_through(_itself, (worker,), blocks, 1)
-    plan = preparation.plan
+        return work_through_here(Worker(format, preparation.renderer, preparation.encoder, job.wishes), blocks)
     return work_through(make_worker, (plan.to_json(secrets=True), job.dataset, job.wishes), blocks, workers)
-
-
-def _itself(worker: Worker) -> Worker:
-    return worker
 
 
 def make_worker(plan_text: str, dataset: DatasetPlan, wishes: Wishes) -> Worker:

@@ -11,17 +11,24 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
 from tunesmith.data.work import Block, Row
+from tunesmith.errors import TunesmithError
 
 T = TypeVar("T")
 Work = Callable[[Sequence[Row]], Block]
 #: Blocks that are under way for each worker: enough to keep it busy, few enough to keep memory small.
 AHEAD = 2
+
+DIED = (
+    "Most often memory ran out: write preprocessing_num_workers: 1. A script that prepares data in several processes needs"
+    ' `if __name__ == "__main__":` around what it does.'
+)
 
 _work: Work | None = None
 
@@ -33,29 +40,34 @@ def blocks_of(rows: Iterable[T], size: int) -> Iterator[list[T]]:
         yield block
 
 
+def work_through_here(work: Work, blocks: Iterable[Sequence[Row]]) -> Iterator[Block]:
+    """Call ``work`` on every block, in this process."""
+    for block in blocks:
+        with collector_paused():
+            done = work(block)
+        yield done
+
+
 def work_through(
     make: Callable[..., Work], arguments: tuple[object, ...], blocks: Iterable[Sequence[Row]], workers: int
 ) -> Iterator[Block]:
     """Call ``make(*arguments)`` once in each process, and what it returns on every block; results come in order.
 
     :param make: a function of a module, since it is sent to other processes by its name.
+    :raises TunesmithError: a process died.
     """
-    if workers <= 1:
-        work = make(*arguments)
-        for block in blocks:
-            with collector_paused():
-                done = work(block)
-            yield done
-        return
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (make, arguments)) as pool:
         pending: deque[Future[Block]] = deque()
-        for block in blocks:
-            with _held_back(signal.SIGINT):
-                pending.append(pool.submit(_run, block))
-            if len(pending) >= workers * AHEAD:
+        try:
+            for block in blocks:
+                with _held_back(signal.SIGINT):
+                    pending.append(pool.submit(_run, block))
+                if len(pending) >= workers * AHEAD:
+                    yield pending.popleft().result()
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        except BrokenProcessPool as error:
+            raise TunesmithError("A process that prepared data died.", DIED) from error
 
 
 @contextmanager
