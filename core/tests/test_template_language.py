@@ -201,6 +201,7 @@ alone = false
     found = [part for part in line.parse_reply('f\n{"a": 1}').parts if isinstance(part, Call)]
     assert found == [Call("f", {"a": 1})]
     assert line.parse_reply('f {"a": 1}').text == 'f {"a": 1}'
+    assert line.parse_reply('f\n{"a": 1}\nthen').text == 'f\n{"a": 1}\nthen'
     python = made(tmp_path, PLAIN + more, "python")
     turn = python.parse_reply('See <calls>\nf(a="x, y=(1)\\n",b=[1])\ng()\n</calls>\nthen')
     assert [part for part in turn.parts if isinstance(part, Call)] == [Call("f", {"a": "x, y=(1)\n", "b": [1]}), Call("g", {})]
@@ -212,6 +213,8 @@ def test_words_that_a_reply_always_begins_with_are_no_content(tmp_path: Path) ->
     renderer = made(tmp_path, PLAIN + more, "child")
     assert renderer.parse_reply("Bot: Yes.</a>").text == "Yes."
     assert renderer.parse_reply("Yes.").text == "Yes."
+    more = '[child]\nextends = "plain"\nreply = "{content}\\n</a>"\n'
+    assert made(tmp_path, PLAIN + more, "child").parse_reply("Yes.\n\n</a>").text == "Yes.\n"
 
 
 def test_a_template_that_shows_no_thought_cuts_words_to_the_character(tmp_path: Path) -> None:

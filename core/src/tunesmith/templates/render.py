@@ -108,6 +108,7 @@ class DeclaredRenderer(Renderer):
         """Generated text → an assistant turn; see :meth:`tunesmith.contracts.Renderer.parse_reply`."""
         for stop in self.stop:
             text = text.removesuffix(stop)
+        text = text.removesuffix(self._writers.tail)
         thought, words, calls = self._parsed(text)
         words = _without_first(words.strip() if calls or self._writers.trims else words, self._writers.leads)
         parts: list[Part] = [Thought(thought)] if thought else []
@@ -156,6 +157,7 @@ class _Writers:
         self.can = _abilities(template)
         self.trims = any(node.path == ("content",) and "trim" in node.filters for node in values_in(template.reply))
         self.leads = tuple(_leads(template.reply))
+        self.tail = _tail(template)
 
 
 def _abilities(template: Template) -> dict[str, bool]:
@@ -184,6 +186,15 @@ def _leads(reply: Slot) -> Iterator[str]:
             yield from _last_words(before)
         if not (isinstance(node, Value) and node.path == ("thinking",)):
             before = node
+
+
+def _tail(template: Template) -> str:
+    """The white space that a reply's form puts between its words and the token that ends it."""
+    last = [node for node in template.reply if not (isinstance(node, Value) and node.path == ("eos",))][-1:]
+    text = last[0].text if last and isinstance(last[0], Words) else ""
+    for stop in template.stop:
+        text = text.removesuffix(stop)
+    return text if text.isspace() else ""
 
 
 def _last_words(node: Node) -> Iterator[str]:

@@ -63,6 +63,8 @@ def parse_calls(
     for mark in (tools.source.get("call", "").rpartition("}")[2].strip(), _last(tools.call), _plain(tools.close)):
         after = after.removeprefix(mark).strip() if mark else after
     before = text[:start].rstrip().removesuffix(_plain(tools.open)).rstrip() if _plain(tools.open) else text[:start].rstrip()
+    if shape is None and tools.alone and (before or after):
+        return text, ()
     return (before + ("\n" if before and after else "") + after), tuple(call for _, _, call in found)
 
 
@@ -122,8 +124,6 @@ def _matched_calls(text: str, tools: ToolTable, parts: Mapping[str, Slot]) -> It
     at = _first_call(text, tools, lead)
     while at >= 0 and (found := match_call(tools.call, text, at, parts)) is not None:
         end, call = found
-        if tools.alone and text[end:].strip():
-            return
         yield at, end, call
         at = text.find(lead, end) if lead else end + len(between) * text.startswith(between, end)
 

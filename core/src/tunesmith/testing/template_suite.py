@@ -220,7 +220,7 @@ class TemplateSuite:
         for golden, line, rendered in self.rendered():
             if not line.generation_prompt and golden.get("date") is None and "prefix" not in golden:
                 marks = without_marks(jinja_marked(source, golden) or "")[1]
-                assert tuple(marks) == rendered.learned, golden
+                assert tuple(mark for mark in marks if mark[0] < mark[1]) == rendered.learned, golden
 
     def test_an_ollama_file_can_be_written_or_says_why_not(self) -> None:
         """With the stop tokens in it."""
