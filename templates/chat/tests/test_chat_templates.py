@@ -28,7 +28,10 @@ def suite(name: str, **more: Any) -> type[TemplateSuite]:
 
 
 #: What a family does otherwise than the suite takes for granted.
-OTHERWISE: dict[str, dict[str, Any]] = {"glm4_moe": {"ends_with_stop": False}}
+OTHERWISE: dict[str, dict[str, Any]] = {name: {"ends_with_stop": False} for name in (
+    "bailing", "baichuan2", "baichuan2_vllm", "breeze", "chatglm2", "chatglm3", "codegeex4", "cpm", "glm4", "glm4_0414",
+    "glm4_1m", "glm4_5v", "glm4_6", "glm4_7", "glm4_moe",
+)}  # fmt: skip
 
 globals().update({f"Test_{name}": suite(name, **OTHERWISE.get(name, {})) for name in SPECS})
 
@@ -52,6 +55,19 @@ class TestLlama3Syntax(ToolSyntaxSuite):
 
 class TestMistralSyntax(ToolSyntaxSuite):
     spec: ToolSyntaxSpec = SYNTAXES["mistral"]
+
+
+class TestGlm4Syntax(ToolSyntaxSuite):
+    spec: ToolSyntaxSpec = SYNTAXES["glm4"]
+    beside_words = False
+
+
+class TestGlm4MoeSyntax(ToolSyntaxSuite):
+    spec: ToolSyntaxSpec = SYNTAXES["glm4_moe"]
+
+
+class TestLingSyntax(ToolSyntaxSuite):
+    spec: ToolSyntaxSpec = SYNTAXES["ling"]
 
 
 @pytest.mark.parametrize("name", sorted(SPECS))

@@ -22,5 +22,8 @@ def tunesmith_tool_syntaxes() -> list[ToolSyntaxSpec]:
         ToolSyntaxSpec("default", f"{module}:default", "Action and Action Input on lines of their own, for any model."),
         ToolSyntaxSpec("qwen", f"{module}:qwen", "JSON in <tool_call> tags, as Qwen2.5 and Hermes write calls."),
         ToolSyntaxSpec("llama3", f"{module}:llama3", "A bare JSON object, as Llama 3.1 writes a call."),
+        ToolSyntaxSpec("glm4", f"{module}:glm4", "A name and its JSON arguments on two lines, as GLM-4 writes a call."),
+        ToolSyntaxSpec("glm4_moe", f"{module}:glm4_moe", "Keys and values in tags, as GLM-4.5 writes calls."),
+        ToolSyntaxSpec("ling", f"{module}:ling", "JSON in <tool_call> tags, as Ling 2.0 writes calls."),
         ToolSyntaxSpec("mistral", f"{module}:mistral", "A JSON list after [TOOL_CALLS], as Mistral v0.3 writes calls."),
     ]
