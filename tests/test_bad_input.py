@@ -274,6 +274,13 @@ def test_a_tokenizer_without_the_tokens_that_end_an_answer(refused: Refused) -> 
     assert "Pick the template that the model was trained with" in told
 
 
+def test_a_tokenizer_without_the_marks_of_a_template_is_mentioned(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "report", "run.yaml", "template=deepseek3") == 0
+    assert "the tokenizer has no tokens <｜begin▁of▁sentence｜> <｜User｜> <｜Assistant｜>" in capsys.readouterr().out
+    assert run("data", "report", "run.yaml") == 0
+    assert "has no tokens" not in capsys.readouterr().out
+
+
 def test_a_model_that_brings_no_template(model: Path, refused: Refused) -> None:
     (model / "chat_template.jinja").unlink()
     told = refused("model_name_or_path=model", "template=auto")

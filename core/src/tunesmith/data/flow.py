@@ -6,6 +6,7 @@ numbers: mixing, setting aside and packing move no token. Whatever was prepared 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
 PACKABLE = ("conversation", "document")
+#: How special tokens are usually written.
+MARK = re.compile(r"<[|｜][^|｜<>\s]{1,40}[|｜]>")
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,20 @@ def _notes(preparation: Preparation) -> tuple[str, ...]:
         notes.append(f"mix_strategy: {options.mix_strategy}{shares} (seed {preparation.seed})")
     if options.val_size:
         notes.append(f"val_size: {options.val_size:g} set aside for evaluation (seed {preparation.seed})")
+    if marks := _marks_as_text(preparation):
+        more = f" and {len(marks) - 4} more" if len(marks) > 4 else ""
+        notes.append(f"the tokenizer has no tokens {' '.join(marks[:4])}{more}: what the template writes so is ordinary text")
     return tuple(notes)
+
+
+def _marks_as_text(preparation: Preparation) -> list[str]:
+    """What looks like a special token in the template and is none of the tokenizer's: most often it is of another model."""
+    if preparation.renderer is None:
+        return []
+    known = preparation.encoder.files.plain
+    return [
+        mark for mark in dict.fromkeys(MARK.findall(preparation.renderer.chat_template())) if known.token_to_id(mark) is None
+    ]
 
 
 def _check_sources(preparation: Preparation, sources: Sequence[SourceReport]) -> None:
