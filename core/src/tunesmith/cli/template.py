@@ -133,9 +133,12 @@ def _samples(file: TextIO) -> dict[str, dict[str, object]]:
 @click.pass_obj
 def show(plugins: Plugins, config: Path, row: int) -> None:
     """Print row ROW (counted from 1) of the data of the run CONFIG as the model gets to read it, what is learned in green."""
+    from tunesmith import planning
+    from tunesmith.cli.arguments import read_arguments
     from tunesmith.templates.showing import rendered_row
 
-    place, rendered, notes = rendered_row(plugins, config, row)
+    plan = planning.make(read_arguments(plugins, (str(config),)), plugins, "data")
+    place, rendered, notes = rendered_row(plugins, plan, row)
     click.secho(place, dim=True)
     click.echo("".join(coloured(rendered, sys.stdout.isatty())))
     for note in notes:

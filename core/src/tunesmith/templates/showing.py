@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from tunesmith.contracts import BadRow
@@ -19,15 +18,11 @@ from tunesmith.plugins import Plugins
 from tunesmith.templates.render import DeclaredRenderer
 
 
-def rendered_row(plugins: Plugins, config: Path, number: int) -> tuple[str, Rendered, tuple[str, ...]]:
+def rendered_row(plugins: Plugins, plan: Plan, number: int) -> tuple[str, Rendered, tuple[str, ...]]:
     """Row ``number`` (from 1) of the training data → its place, its text, and what is peculiar to the template.
 
-    :raises TunesmithError: the configuration is wrong, there is no such row, or it cannot be read.
+    :raises TunesmithError: there is no such row, or it cannot be read.
     """
-    from tunesmith import planning
-    from tunesmith.cli.arguments import read_arguments
-
-    plan = planning.make(read_arguments(plugins, (str(config),)), plugins, "train")
     place, dataset, row = _row(plan, plugins, number)
     encoder, renderer = make_tools(plan, plugins)
     spec = plugins.formats.get(dataset.format)
