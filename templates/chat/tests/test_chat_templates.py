@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from tunesmith import ToolSyntaxSpec
-from tunesmith.templates import templates_in
+from tunesmith.errors import TunesmithError
+from tunesmith.templates import renderer_for, syntax_in, templates_in
+from tunesmith.templates.lines import Line
+from tunesmith.templates.samples import SAMPLES
 from tunesmith.testing import PluginSuite, TemplateSuite, ToolSyntaxSuite
 from tunesmith_chat_templates.plugin import tunesmith_tool_syntaxes
 
@@ -60,6 +63,15 @@ class TestMistralSyntax(ToolSyntaxSuite):
 class TestGlm4Syntax(ToolSyntaxSuite):
     spec: ToolSyntaxSpec = SYNTAXES["glm4"]
     beside_words = False
+
+
+@pytest.mark.parametrize("name", ["chatglm3", "codegeex4", "glm4", "glm4_0414"])
+def test_glm_writes_calls_in_its_own_places_when_asked_to(name: str) -> None:
+    line = Line(SAMPLES["call and result"])
+    with pytest.raises(TunesmithError, match="tool_format|calls"):
+        renderer_for(SPECS[name]).render(line.conversation)
+    text = renderer_for(SPECS[name], tools=syntax_in("tunesmith_chat_templates", "glm4")).render(line.conversation).text
+    assert 'find_weather\n{"place": "Oslo", "days": 1}<|observation|>\n' in text
 
 
 class TestGlm4MoeSyntax(ToolSyntaxSuite):
