@@ -31,6 +31,7 @@ help:
 	@echo "make catalogue   write the list of what the packages of this repository offer"
 	@echo "make reference   write the generated pages under docs/reference/"
 	@echo "make install     only the environment, in $(VENV)"
+	@echo "make clean       remove what was built"
 
 # -- the environment ---------------------------------------------------------------------------------------------------
 
