@@ -68,7 +68,7 @@ class TestGlm4Syntax(ToolSyntaxSuite):
 @pytest.mark.parametrize("name", ["chatglm3", "codegeex4", "glm4", "glm4_0414"])
 def test_glm_writes_calls_in_its_own_places_when_asked_to(name: str) -> None:
     line = Line(SAMPLES["call and result"])
-    with pytest.raises(TunesmithError, match="tool_format|calls"):
+    with pytest.raises(TunesmithError, match=r"cannot (declare any|write calls)"):
         renderer_for(SPECS[name]).render(line.conversation)
     text = renderer_for(SPECS[name], tools=syntax_in("tunesmith_chat_templates", "glm4")).render(line.conversation).text
     assert 'find_weather\n{"place": "Oslo", "days": 1}<|observation|>\n' in text
