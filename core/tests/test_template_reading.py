@@ -40,6 +40,7 @@ NESTED_PARTS = {
     [
         ("f()", {}),
         ("f(a='x', b=\"y\")", {"a": "x", "b": "y"}),
+        ("f(a='x\ny', b=1)", {"a": "x\ny", "b": 1}),
         (r"f(a='it\'s\nso, b=1)', b=True, c=None)", {"a": "it's\nso, b=1)", "b": True, "c": None}),
         ('f(a=[1, {"b": null}], c=-2.5)', {"a": [1, {"b": None}], "c": -2.5}),
         ("f(a=[1, 'x', {'b': True}])", {"a": [1, "x", {"b": True}]}),
@@ -88,6 +89,11 @@ def test_values_inside_values_come_back(arguments: dict[str, Any]) -> None:
 @pytest.mark.parametrize("text", ["call:f{a:<q>x", "call:f{a:[1,2", "call:f", "call:f{a:}"])
 def test_what_is_no_complete_call_is_none(text: str) -> None:
     assert match_call(NESTED, text, 0, NESTED_PARTS) is None
+
+
+def test_a_call_without_arguments_takes_none_from_the_next() -> None:
+    assert match_call(PYTHON, "f(), g(a='x')", 0) == (3, Call("f", {}))
+    assert match_call(NESTED, "call:f{}; call:g{a:<q>x<q>}", 0, NESTED_PARTS) == (8, Call("f", {}))
 
 
 def test_text_that_fits_in_very_many_ways_and_not_at_all_is_given_up() -> None:

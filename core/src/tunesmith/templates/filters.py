@@ -77,6 +77,7 @@ FILTERS: Mapping[str, Filter] = {
     "trim_newlines_end": Filter(
         "without line ends after it", lambda x: _strip(x, str.rstrip, "\n"), "({0} or '').rstrip('\\n')"
     ),
+    "last_nine": Filter("its last nine characters", lambda x: text_of(x)[-9:], "({0} or '')[-9:]"),
     "json": Filter("as JSON on one line", _json(), "{0}|tojson"),
     "json2": Filter("as JSON, indented by two", _json(2), "{0}|tojson(indent=2)"),
     "json4": Filter("as JSON, indented by four", _json(4), "{0}|tojson(indent=4)"),

@@ -44,7 +44,7 @@ def literal(text: str) -> Any:
     try:
         return _value(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError):
-        return text
+        return text[1:-1] if _QUOTED.fullmatch(text) else text  # a line that ends inside the quotes: Python has no such text
 
 
 def _value(node: ast.expr) -> Any:

@@ -17,7 +17,7 @@ from tunesmith.templates.model import Each, If, Node, Part, Slot, Trim, Value, W
 
 _DECODER = json.JSONDecoder()
 _NAME = re.compile(r"[\w.:/-]+")
-_NO_KEY = re.compile(r"['\"\n]")
+_NO_KEY = re.compile(r"""['"\n<>{}\[\]()]""")
 #: What stands only between the items of a loop: it tells whether an item was the last.
 _SEPARATES = "not loop_last"
 #: Text that fits in very many ways, and in the end not at all, is given up after so many looks.
@@ -155,7 +155,7 @@ class _Matcher:
 
 
 def _is_item(node: Each, item: Found) -> bool:
-    """Whether every name was found; what was read as a key with quotes in it was no key."""
+    """Whether every name was found; what was read as a key with quotes or brackets in it was no key."""
     if any(name not in item for name in node.names):
         return False
     return len(node.names) == 1 or not _NO_KEY.search(str(item[node.names[0]]))
