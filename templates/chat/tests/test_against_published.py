@@ -20,7 +20,7 @@ SPECS = {spec.name: spec for spec in templates_in("tunesmith_chat_templates")}
 #: Our name → the file in trl's folder of templates.
 PUBLISHED = {
     "qwen": "qwen2_5", "qwen3": "qwen3", "llama3": "llama3_1", "llama3_2": "llama3_2", "llama3_0": "llama3",
-    "gemma": "gemma", "gemma3": "gemma3",
+    "gemma": "gemma", "gemma3": "gemma3", "mllama": "llama3_2", "lfm2_0": "lfm2_v2", "minicpm_v_4_6": "qwen3_5_nothink",
 }  # fmt: skip
 DAY = "2024-07-26"
 TEXTS = (
