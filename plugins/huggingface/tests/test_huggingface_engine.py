@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +33,22 @@ class TestHuggingfaceEngine(EngineSuite):
         expected = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False, num_beams=3, length_penalty=0.5)
         deltas = collect(engine.generate([request]))["a"]
         assert ids_of(deltas) == tuple(expected[0, len(ids) :].tolist())
+
+    def test_the_request_decides_and_not_the_models_own_settings(
+        self, engine: Engine, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        copy = tmp_path / "model"
+        shutil.copytree(folder, copy)
+        own = json.loads((copy / "generation_config.json").read_text())
+        own |= {"do_sample": True, "temperature": 0.6, "top_p": 0.8, "top_k": 3, "repetition_penalty": 5.0, "num_beams": 2}
+        (copy / "generation_config.json").write_text(json.dumps(own))
+        request = Request("a", engine.encode(ASKED[0]), GREEDY)
+        headstrong = self.start(copy)
+        capfd.readouterr()
+        told = ids_of(collect(headstrong.generate([request]))["a"])
+        headstrong.stop()
+        assert told == ids_of(collect(engine.generate([request]))["a"])
+        assert "not valid" not in capfd.readouterr().err
 
     def test_a_prompt_longer_than_the_model_sees_is_refused(self, engine: Engine) -> None:
         with pytest.raises(TunesmithError, match="5000 tokens; the model can see 4096"):

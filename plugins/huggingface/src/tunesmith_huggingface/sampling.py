@@ -53,11 +53,15 @@ def check(sampling: Sampling) -> None:
 def configuration(sampling: Sampling, room: int, stop: Sequence[int], pad: int, use_cache: bool) -> GenerationConfig:
     """What to hand to ``generate`` for at most ``room`` tokens. :func:`processors` does the sampling, so this looks greedy.
 
-    ``generate`` fills in what is left out (suppressed and forced tokens) from the model's ``generation_config.json``.
+    ``generate`` fills in what is left out (suppressed and forced tokens) from the model's ``generation_config.json``. How to
+    sample is never left out: the request decides.
     """
     return GenerationConfig(
         max_new_tokens=room,
         do_sample=False,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=50,
         num_beams=sampling.num_beams,
         repetition_penalty=sampling.repetition_penalty,
         length_penalty=sampling.length_penalty,
