@@ -3,9 +3,9 @@
     python benchmarks/parity.py --peer-python /path/to/peer/bin/python [--steps 20]
 
 The peer lives in an environment of its own. Both read the same files, one through `tunesmith.api`, the other through its
-`run_exp`. A LoRA run starts from one adapter that both go on with, since each library draws a new one from random numbers in its
-own order. The peer writes its `vicuna` without the blanks of the published one, so our side uses a template file that writes the
-peer's text: what is compared is the training, not the templates.
+`run_exp`. A LoRA run starts from one adapter that both go on with, since each library draws a new one from random numbers in
+its own order. The peer writes its `vicuna` without the blanks of the published one, so our side uses a template file that
+writes the peer's text: what is compared is the training, not the templates.
 """
 
 from __future__ import annotations

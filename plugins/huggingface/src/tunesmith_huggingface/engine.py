@@ -69,14 +69,17 @@ class HuggingfaceEngine(Engine):
         :raises TunesmithError: one of them is not there or does not fit.
         """
         from tunesmith.runtime.loading import load_model, load_tokenizer
+        from tunesmith.runtime.speaking import no_bars, speak
         from tunesmith.templates import make_renderer
 
+        speak(plan)
         plugins = Plugins(without=plan.without, only=plan.only, local=Path(plan.local) if plan.local else None)
         wish = plan.models["policy"]
         backend: Backend = plugins.backends.get(plan.the("backends").wanted).load()(plan)
         tokenizer = load_tokenizer(plan, wish)
         self.renderer = make_renderer(plan, plugins, Path(tokenizer.name_or_path))
-        model = load_model(plan, plugins, wish, backend, training=False)
+        with no_bars():
+            model = load_model(plan, plugins, wish, backend, training=False)
         hidden = hidden_tokens(self.renderer, tokenizer)
         ends, strings = _ends(model, tokenizer, self.renderer.stop)
         self._loaded = Loaded(model, tokenizer, make_encoder(plan, self.renderer), backend, ends, hidden, strings)
