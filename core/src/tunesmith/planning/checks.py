@@ -26,6 +26,11 @@ def _required(draft: Draft) -> None:
             draft.lacks(key, f"{key} is not given", f"{draft.command.name} needs it: write {key}: …")
 
 
+def _something_to_do(draft: Draft) -> None:
+    if draft.command.name == "train" and not any(draft.value(key) for key in ("do_train", "do_eval", "do_predict")):
+        draft.problem("do_train", "do_train, do_eval and do_predict are all off: nothing is left to do", "Switch one on.")
+
+
 def _precision(draft: Draft) -> None:
     if draft.value("bf16") and draft.value("fp16"):
         draft.problem("fp16", "bf16 and fp16 are both on", "Keep one of them.")
@@ -96,4 +101,4 @@ def _output(draft: Draft) -> None:
             draft.missing += [lacking] if lacking else []
 
 
-CHECKS: tuple[Check, ...] = (_required, _precision, _masks, _validation, _adapters, _template, _output)
+CHECKS: tuple[Check, ...] = (_required, _something_to_do, _precision, _masks, _validation, _adapters, _template, _output)

@@ -105,17 +105,19 @@ def _launcher(draft: Draft, axis: str) -> None:
 
 
 def _quantizer(draft: Draft, axis: str) -> None:
-    if draft.value("quantization_bit") is None or not draft.plugins.quantizers:
+    bits = draft.value("quantization_bit")
+    if bits is None:
+        return
+    if not draft.plugins.quantizers:
+        draft.lacks("quantization_bit", f"quantization_bit: {bits} needs a quantizer, and none is installed", "Leave it out.")
         return
     wanted = str(draft.value("quantization_method"))
     names = {alias: offer.spec.name for offer in draft.plugins.quantizers for alias in offer.spec.aliases}
     choose_named(draft, axis, "quantization_method", names.get(wanted, wanted))
     for spec in draft.picked(axis):
-        if draft.value("quantization_bit") not in spec.bits:
-            bits = ", ".join(map(str, spec.bits))
-            draft.problem(
-                "quantization_bit", f"{spec.name} has no {draft.value('quantization_bit')} bits", f"Write one of {bits}."
-            )
+        if bits not in spec.bits:
+            known = ", ".join(map(str, spec.bits))
+            draft.problem("quantization_bit", f"{spec.name} has no {bits} bits", f"Write one of {known}.")
 
 
 # ---- template --------------------------------------------------------------------------------------------------------

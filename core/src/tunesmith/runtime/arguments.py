@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.errors import ConfigError, Problem, TunesmithError
 from tunesmith.plan import Plan
+from tunesmith.runtime.argument_checks import check_arguments
 
 OWNER = "transformers"
 #: Keys of transformers' that the host carries out itself: the arguments do not need to know.
@@ -42,9 +43,11 @@ def build_arguments(plan: Plan, kind: type, demands: Iterable[Demand]) -> Any:
         raise ConfigError([*problems, *clashes])
     values["report_to"] = trackers_of_transformers(plan)
     try:
-        return kind(**{key: value for key, value in values.items() if key in known})
+        args = kind(**{key: value for key, value in values.items() if key in known})
     except (ValueError, TypeError) as error:
         raise TunesmithError(f"The training arguments cannot be used together: {error}") from error
+    check_arguments(args, plan)
+    return args
 
 
 def host_choices(plan: Plan) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy
 
+from tunesmith.errors import TunesmithError, nearest
 from tunesmith.output_folder import STAGING, remove_run
 from tunesmith.runtime import checkpoint as checkpoints
 from tunesmith.runtime.durable_files import disk_troubles, write_json
@@ -105,6 +106,11 @@ class SessionTrainer(Trainer):
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         # Without figures nothing is best; true all the same, or save_strategy: best would not save.
+        wanted = str(self.args.metric_for_best_model)
+        if metrics and self.args.metric_for_best_model and not {wanted, f"eval_{wanted}"} & set(metrics):
+            names = [name.removeprefix("eval_") for name in metrics if name.startswith("eval_")]
+            hint = nearest(wanted.removeprefix("eval_"), names) or f"There are {', '.join(names)}."
+            raise TunesmithError(f"metric_for_best_model: the evaluation knows no {wanted}.", hint)
         return bool(super()._determine_best_metric(metrics, trial)) if metrics else True
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
