@@ -62,6 +62,12 @@ def test_a_value_may_hold_what_ends_a_value(text: str, arguments: dict[str, Any]
     assert match_call(RAW, text, 0, RAW_PARTS) == (len(text), Call("f", arguments))
 
 
+def test_what_follows_a_call_decides_where_it_ends() -> None:
+    text = "f(a='g('x')'), g()"
+    assert match_call(RAW, text, 0, RAW_PARTS, (",", "]")) == (13, Call("f", {"a": "g('x')"}))
+    assert match_call(RAW, "f(a='x') and so on", 0, RAW_PARTS, (",", "]")) == (8, Call("f", {"a": "x"}))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

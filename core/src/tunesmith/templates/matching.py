@@ -27,16 +27,24 @@ Found: TypeAlias = Mapping[str, Any]
 Ways: TypeAlias = Iterator[tuple[int, Found]]
 
 
-def match_call(slot: Slot, text: str, at: int, parts: Mapping[str, Slot] | None = None) -> tuple[int, Call] | None:
+def match_call(
+    slot: Slot, text: str, at: int, parts: Mapping[str, Slot] | None = None, then: tuple[str, ...] = ()
+) -> tuple[int, Call] | None:
     """Read one call at ``at`` → where it ends, and the call; ``None`` where the text does not fit the slot.
 
     :param parts: the named pieces that the slot may write.
+    :param then: what should follow, if the text does not end. A call that something else follows is taken where no way to
+        read it is better.
     """
+    first: tuple[int, Call] | None = None
     for end, found in _Matcher(text, parts or {}).slot(slot, _skip(text, at), {}):
-        arguments = found.get("arguments", {})
-        if isinstance(found.get("name"), str) and isinstance(arguments, dict):
+        arguments, after = found.get("arguments", {}), _skip(text, end)
+        if not isinstance(found.get("name"), str) or not isinstance(arguments, dict):
+            continue
+        first = first or (end, Call(found["name"], arguments, found.get("id")))
+        if not then or after == len(text) or text.startswith(then, after):
             return end, Call(found["name"], arguments, found.get("id"))
-    return None
+    return first
 
 
 def _skip(text: str, at: int) -> int:

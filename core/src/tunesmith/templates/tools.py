@@ -121,8 +121,8 @@ def _call(value: Any, shape: JsonShape) -> Call | None:
 
 def _matched_calls(text: str, tools: ToolTable, parts: Mapping[str, Slot]) -> Iterator[tuple[int, int, Call]]:
     lead, between = _lead(tools.call), _plain(tools.between)
-    at = _first_call(text, tools, lead)
-    while at >= 0 and (found := match_call(tools.call, text, at, parts)) is not None:
+    at, then = _first_call(text, tools, lead), tuple(filter(None, (between, _plain(tools.close), lead)))
+    while at >= 0 and (found := match_call(tools.call, text, at, parts, then)) is not None:
         end, call = found
         yield at, end, call
         at = text.find(lead, end) if lead else end + len(between) * text.startswith(between, end)
