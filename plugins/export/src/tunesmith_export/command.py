@@ -33,10 +33,13 @@ def export(plugins: Plugins, arguments: tuple[str, ...], verify: bool | None, qu
 def carry_out(plan: Plan, plugins: Plugins) -> Mapping[str, Any]:
     """Export as the plan says; the folder appears when everything is in it."""
     launch.prepare_environment(plan, plugins)
+    from tunesmith.runtime.speaking import no_bars, speak
+
     from tunesmith_export.staging import staged
 
+    speak(plan)
     exporter: Exporter = plugins.exporters.get(plan.the("exporters").wanted).load()(plan)
-    with staged(Path(plan["export_dir"]).expanduser()) as folder:
+    with staged(Path(plan["export_dir"]).expanduser()) as folder, no_bars():
         return exporter.export(plan, folder)
 
 
