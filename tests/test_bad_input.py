@@ -6,6 +6,7 @@ results go, that no file changed, and that it was found out before a model could
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -167,6 +168,42 @@ def test_a_mistake_in_a_configuration_has_its_line(
 def test_a_file_that_is_no_configuration(desk: Path, refused: Refused, name: str, content: bytes, told: str) -> None:
     (desk / name).write_bytes(content)
     assert told in refused(config=name)
+
+
+@pytest.mark.parametrize(
+    ("word", "what", "instead"),
+    [
+        ("report_to=tensorbord", "report_to: there is no tracker 'tensorbord'", "Did you mean 'tensorboard'?"),
+        ("lr_scheduler_type=cosine_with_min_lr", "lr_scheduler_type: cosine_with_min_lr cannot start", "lr_scheduler_kwargs"),
+        ("optim=adamw_bnb_8bit", "optim: adamw_bnb_8bit needs a package that is not installed", "pip install"),
+    ],
+)
+def test_values_that_only_the_libraries_can_judge_are_tried_before_the_model_is_read(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, word: str, what: str, instead: str
+) -> None:
+    if "bnb" in word and importlib.util.find_spec("bitsandbytes"):
+        pytest.skip("the package is installed here")
+    monkeypatch.setattr("tunesmith.runtime.loading.read_weights", None)
+    told = refused(word, loads=True)
+    assert what in told
+    assert instead in told
+
+
+def test_a_run_with_nothing_to_do(refused: Refused) -> None:
+    assert "command line: do_train, do_eval and do_predict are all off" in refused("do_train=false")
+
+
+def test_bits_without_a_quantizer(refused: Refused) -> None:
+    command = "--only sft,lora,alpaca,cpu,chat-templates,defaults train"
+    assert "command line: quantization_bit: 4 needs a quantizer" in refused("quantization_bit=4", command=command)
+
+
+def test_a_metric_that_nobody_measures(desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["metric_for_best_model=los", "load_best_model_at_end=true", "val_size=2", "eval_strategy=steps", "eval_steps=1"]
+    assert run("train", "run.yaml", *words) == 2
+    told = capfd.readouterr().err
+    assert "metric_for_best_model: the evaluation knows no los." in told
+    assert "Did you mean 'loss'?" in told
 
 
 # ---- plugins ---------------------------------------------------------------------------------------------------------

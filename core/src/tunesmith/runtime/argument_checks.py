@@ -13,6 +13,8 @@ from tunesmith.errors import ConfigError, Problem, nearest
 from tunesmith.plan import Plan
 
 STEPS = 100
+#: Trackers that transformers does not count among those that are here, whether they are or not.
+NEVER_LISTED = ("flyte", "kubeflow")
 
 
 def check_arguments(args: Any, plan: Plan) -> None:
@@ -31,10 +33,9 @@ def _trackers(args: Any, plan: Plan) -> Iterator[Problem]:
         if name not in INTEGRATION_TO_CALLBACK:
             hint = nearest(name, INTEGRATION_TO_CALLBACK) or f"There are {', '.join(INTEGRATION_TO_CALLBACK)}, none and all."
             yield Problem(_where(plan, "report_to"), f"report_to: there is no tracker {name!r}", hint)
-        elif name not in here and name != "flyte" and name != "kubeflow":  # these two are never listed
-            yield Problem(
-                _where(plan, "report_to"), f"report_to: the package of {name} is not installed", f"pip install {name}"
-            )
+        elif name not in (*here, *NEVER_LISTED):
+            what = f"report_to: the package of {name} is not installed"
+            yield Problem(_where(plan, "report_to"), what, f"pip install {name}")
 
 
 def _optimizer(args: Any, plan: Plan) -> Iterator[Problem]:
