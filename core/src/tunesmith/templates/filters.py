@@ -53,6 +53,11 @@ def python(value: Any) -> str:
     return f"'{escaped}'"
 
 
+def single_newlines(text: Any) -> str:
+    """One line end where there were two."""
+    return text_of(text).replace("\r\n", "\n").replace("\n\n", "\n")
+
+
 def title(text: Any) -> str:
     """Every word with a capital, where a word begins after white space, a hyphen or an opening bracket."""
     words = re.split(r"([-\s({\[<]+)", text_of(text))
@@ -81,6 +86,14 @@ FILTERS: Mapping[str, Filter] = {
     "json": Filter("as JSON on one line", _json(), "{0}|tojson"),
     "json2": Filter("as JSON, indented by two", _json(2), "{0}|tojson(indent=2)"),
     "json4": Filter("as JSON, indented by four", _json(4), "{0}|tojson(indent=4)"),
+    "indent4": Filter(
+        "four spaces before every line but the first",
+        lambda x: text_of(x).replace("\n", "\n    "),
+        r"({0} or '')|replace('\n', '\n    ')",
+    ),
+    "single_newlines": Filter(
+        "one line end where there were two", single_newlines, r"({0} or '')|replace('\r\n', '\n')|replace('\n\n', '\n')"
+    ),
     "compact": Filter("as JSON without spaces", _json(None, (",", ":")), "{0}|tojson(separators=(',', ':'))"),
     "text_or_json": Filter("text as it is, else JSON", text_or_json, "({0} if {0} is string else {0}|tojson)"),
     "printed": Filter(

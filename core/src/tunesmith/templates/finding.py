@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import TunesmithError
 from tunesmith.specs import TemplateSpec, ToolSyntaxSpec
-from tunesmith.templates.toml_tables import headers
+from tunesmith.templates.toml_tables import headers, is_part
 
 if TYPE_CHECKING:
     from tunesmith.contracts import Renderer, ToolSyntax
@@ -39,7 +39,7 @@ def templates_in(package: str) -> list[TemplateSpec]:
 
 def _listed(path: Path) -> Iterator[TemplateSpec]:
     for name, lines in headers(path):
-        if "." in name or name.startswith("_"):
+        if is_part(lines[0]) or name.startswith("_"):
             continue
         summary = next((found[1] for line in lines if (found := _SUMMARY.match(line))), "")
         models = next((found[1] for line in lines if (found := _MODELS.match(line))), "[]")

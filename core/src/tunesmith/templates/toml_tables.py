@@ -13,6 +13,7 @@ from typing import Any
 from tunesmith.errors import ConfigError, Problem
 
 _HEADER = re.compile(r'^\s*\[(?P<name>[\w."-]+)\]\s*(?:#.*)?$')
+_PART = re.compile(r'^\s*\[(?:"[^"]*"|[\w-]+)\.')
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ def header(line: str) -> str | None:
     return found["name"].replace('"', "").strip() if found else None
 
 
+def is_part(line: str) -> bool:
+    """Whether a heading is of a table inside another: ``[qwen.tools]``, but not ``["acme-1.5"]``."""
+    return _PART.match(line) is not None
+
+
 def read_toml(path: Path) -> TomlFile:
     """Read a file.
 
@@ -76,7 +82,8 @@ def _read(path: Path, changed: int) -> TomlFile:
 
 
 def headers(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each table's name with its lines up to the next table, without parsing: cheap enough for every start."""
+    """Each table's name with its lines, heading included, up to the next table, without parsing: cheap enough for every
+    start."""
     name, lines = None, []
     for line in _outside(path.read_text(encoding="utf-8")):
         found = header(line)
@@ -85,7 +92,7 @@ def headers(path: Path) -> Iterator[tuple[str, list[str]]]:
             continue
         if name is not None:
             yield name, lines
-        name, lines = found, []
+        name, lines = found, [line]
     if name is not None:
         yield name, lines
 
