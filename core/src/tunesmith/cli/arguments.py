@@ -1,7 +1,8 @@
 """What commands share that take a configuration and overrides: ``tunesmith train run.yaml lora_rank=32 --bf16``.
 
-A command is declared with ``@click.command(context_settings=RUN_CONTEXT)`` and ``@run_arguments``. Its own options (``--json``, ``--quiet``)
-work anywhere among the words; every other word reaches it untouched, and :func:`read_arguments` makes sense of them.
+A command is declared with ``@click.command(context_settings=RUN_CONTEXT)`` and ``@run_arguments``. Its own options (``--json``,
+``--quiet``) work anywhere among the words; every other word reaches it untouched, and :func:`read_arguments` makes sense of
+them.
 """
 
 from __future__ import annotations

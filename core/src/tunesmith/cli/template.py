@@ -133,16 +133,18 @@ def _samples(file: TextIO) -> dict[str, dict[str, object]]:
 @click.pass_obj
 def show(plugins: Plugins, config: Path, row: int) -> None:
     """Print row ROW (counted from 1) of the data of the run CONFIG as the model gets to read it, what is learned in green."""
-    from tunesmith import planning
-    from tunesmith.cli.arguments import read_arguments
-    from tunesmith.templates.showing import rendered_row
+    from tunesmith.cli.data import planned
+    from tunesmith.data.preview import preview_row
 
-    plan = planning.make(read_arguments(plugins, (str(config),)), plugins, "data")
-    place, rendered, notes = rendered_row(plugins, plan, row)
-    click.secho(place, dim=True)
-    click.echo("".join(coloured(rendered, sys.stdout.isatty())))
-    for note in notes:
-        click.secho(f"note: {note}", fg="yellow")
+    plan = planned(plugins, (str(config),))
+    for shown in preview_row(plan, plugins, row):
+        name = f" ({shown.sequence})" if shown.sequence not in ("tokens", "") else ""
+        click.secho(f"{shown.place}{name}", dim=True)
+        if shown.bad:
+            raise TunesmithError(f"{shown.place}: {shown.bad}")
+        click.echo("".join(coloured(shown.rendered, sys.stdout.isatty())))
+    for notice in plan.notices:
+        click.secho(f"note: {notice}", fg="yellow")
 
 
 def coloured(rendered: Rendered, terminal: bool) -> Iterator[str]:
