@@ -44,14 +44,20 @@ def choose_named(draft: Draft, axis: str, key: str, name: str) -> None:
     registry = draft.plugins.axis(axis)
     bare = name.partition("@")[0]
     if bare not in registry and (package := _known(draft, axis, bare)):
-        here = package in {owner.distribution for owner in draft.plugins.owners.values()}
-        hint = f"The installed {package} does not have it yet." if here else f"It comes with {package}."
-        draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", hint)
+        draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", _whence(draft, package))
         return
     try:
         draft.pick(axis, registry.get(name), draft.origin(key))
     except TunesmithError as error:
         draft.note_error(key, error)
+
+
+def _whence(draft: Draft, package: str) -> str:
+    off = [owner.plugin for owner in draft.plugins.off if owner.distribution == package]
+    if off:
+        return f"It comes with {package}, whose plugin {off[0]} is switched off."
+    here = package in {owner.distribution for owner in draft.plugins.owners.values()}
+    return f"The installed {package} does not have it yet." if here else f"It comes with {package}."
 
 
 def _known(draft: Draft, axis: str, name: str) -> str:
