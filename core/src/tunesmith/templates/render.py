@@ -190,11 +190,18 @@ def _leads(reply: Slot) -> Iterator[str]:
 
 def _tail(template: Template) -> str:
     """The white space that a reply's form puts between its words and the token that ends it."""
-    last = [node for node in template.reply if not (isinstance(node, Value) and node.path == ("eos",))][-1:]
+    last = [node for node in template.reply if not _is_end(node)][-1:]
     text = last[0].text if last and isinstance(last[0], Words) else ""
     for stop in template.stop:
         text = text.removesuffix(stop)
     return text if text.isspace() else ""
+
+
+def _is_end(node: Node) -> bool:
+    """Whether a node writes the token that ends a text, or in some cases that and nothing else."""
+    if isinstance(node, If):
+        return all(_is_end(inner) for branch in node.branches for inner in branch.body)
+    return isinstance(node, Value) and node.path == ("eos",)
 
 
 def _last_words(node: Node) -> Iterator[str]:
