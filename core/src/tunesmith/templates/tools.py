@@ -60,7 +60,8 @@ def parse_calls(
         return text, ()
     start, end = found[0][0], found[-1][1]
     after = text[end:].strip()
-    for mark in (tools.source.get("call", "").rpartition("}")[2].strip(), _last(tools.call), _plain(tools.close)):
+    close = _plain(tools.close)
+    for mark in (tools.source.get("call", "").rpartition("}")[2].strip(), _last(tools.call), close, close.lstrip("]}")):
         after = after.removeprefix(mark).strip() if mark else after
     before = text[:start].rstrip().removesuffix(_plain(tools.open)).rstrip() if _plain(tools.open) else text[:start].rstrip()
     if shape is None and tools.alone and (before or after):
