@@ -160,6 +160,14 @@ def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(make:
     assert make(use_galore=False).missing == ()
 
 
+@pytest.mark.parametrize("command", ["train", "chat", "export"])
+def test_an_attention_kind_that_nobody_brings_is_missing_for_every_command(make: MakePlan, command: str) -> None:
+    keys = {"export_dir": "nowhere"} if command == "export" else {}
+    assert any(
+        "flash_attn: fa2 is not installed" in problem.what for problem in make(command, flash_attn="fa2", **keys).missing
+    )
+
+
 # ---- what is wrong ---------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ def choose(draft: Draft) -> None:
     """Decide for a spec on every axis that the command picks from."""
     for axis in draft.command.picks:
         CHOOSERS.get(axis, _by_selector)(draft, axis)
+    _attention(draft)
     for axis, offer in draft.offers:
         _check_packages(draft, axis, offer)
 
@@ -90,17 +91,20 @@ def _optimizer(draft: Draft, axis: str) -> None:
 
 def _accelerators(draft: Draft, axis: str) -> None:
     _by_switch(draft, axis)
-    attention = draft.value("flash_attn")
-    offered = {o.spec.switch.value for o in draft.plugins.accelerators if o.spec.switch and o.spec.switch.key == "flash_attn"}
-    if attention in planned()["flash_attn"] and attention not in offered:
-        draft.lacks(
-            "flash_attn", f"flash_attn: {attention} is not installed", f"It comes with {planned()['flash_attn'][attention]}."
-        )
     picked = {spec.name: spec for spec in draft.picked(axis)}
     for spec in picked.values():
         for other in set(spec.excludes) & set(picked):
             draft.problem(spec.switch.key, f"{spec.name} cannot work beside {other}", "Switch one of them off.")
     draft.offers.sort(key=lambda item: getattr(item[1].spec, "order", 0) if item[0] == axis else 0)
+
+
+def _attention(draft: Draft) -> None:
+    """An attention kind that an accelerator brings is asked for in vain where none brings it, whatever the command."""
+    wanted = draft.value("flash_attn")
+    brought = {spec.switch.value for spec in draft.picked("accelerators") if spec.switch and spec.switch.key == "flash_attn"}
+    if wanted in planned()["flash_attn"] and wanted not in brought:
+        hint = f"It comes with {planned()['flash_attn'][wanted]}."
+        draft.lacks("flash_attn", f"flash_attn: {wanted} is not installed", hint)
 
 
 def _launcher(draft: Draft, axis: str) -> None:
