@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tunesmith import api
 from tunesmith.errors import ConfigError
 
