@@ -21,6 +21,8 @@ SPECS = {spec.name: spec for spec in templates_in("tunesmith_chat_templates")}
 PUBLISHED = {
     "qwen": "qwen2_5", "qwen3": "qwen3", "llama3": "llama3_1", "llama3_2": "llama3_2", "llama3_0": "llama3",
     "gemma": "gemma", "gemma3": "gemma3", "mllama": "llama3_2", "lfm2_0": "lfm2_v2", "minicpm_v_4_6": "qwen3_5_nothink",
+    "qwen2_vl": "qwen2_5_vl", "qwen3_nothink": "qwen3_instruct_2507", "qwen3_vl_nothink": "qwen3_vl",
+    "qwen3_5": "qwen3_5_think", "qwen3_5_nothink": "qwen3_5_nothink", "qwen3_6": "qwen3_6",
 }  # fmt: skip
 DAY = "2024-07-26"
 TEXTS = (

@@ -190,17 +190,19 @@ def _leads(reply: Slot) -> Iterator[str]:
 
 def _tail(template: Template) -> str:
     """The white space that a reply's form puts between its words and the token that ends it."""
-    last = [node for node in template.reply if not _is_end(node)][-1:]
+    last = [node for node in template.reply if not _is_end(node, template.stop)][-1:]
     text = last[0].text if last and isinstance(last[0], Words) else ""
     for stop in template.stop:
         text = text.removesuffix(stop)
     return text if text.isspace() else ""
 
 
-def _is_end(node: Node) -> bool:
-    """Whether a node writes the token that ends a text, or in some cases that and nothing else."""
+def _is_end(node: Node, stops: Sequence[str]) -> bool:
+    """Whether a node writes the token that ends a text or a stop, or in some cases that and nothing else."""
     if isinstance(node, If):
-        return all(_is_end(inner) for branch in node.branches for inner in branch.body)
+        return all(_is_end(inner, stops) for branch in node.branches for inner in branch.body)
+    if isinstance(node, Words):
+        return node.text in stops
     return isinstance(node, Value) and node.path == ("eos",)
 
 

@@ -21,6 +21,7 @@ def tunesmith_tool_syntaxes() -> list[ToolSyntaxSpec]:
     return [
         ToolSyntaxSpec("default", f"{module}:default", "Action and Action Input on lines of their own, for any model."),
         ToolSyntaxSpec("qwen", f"{module}:qwen", "JSON in <tool_call> tags, as Qwen2.5 and Hermes write calls."),
+        ToolSyntaxSpec("qwen3_5", f"{module}:qwen3_5", "Parameters in tags of their own, as Qwen3.5 writes calls."),
         ToolSyntaxSpec("llama3", f"{module}:llama3", "A bare JSON object, as Llama 3.1 writes a call."),
         ToolSyntaxSpec("glm4", f"{module}:glm4", "A name and its JSON arguments on two lines, as GLM-4 writes a call."),
         ToolSyntaxSpec("glm4_moe", f"{module}:glm4_moe", "Keys and values in tags, as GLM-4.5 writes calls."),
