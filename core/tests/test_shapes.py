@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tunesmith import TunesmithError
 from tunesmith.planning.shapes import read_shape
 
@@ -44,7 +43,7 @@ def test_a_model_that_does_not_tell_its_shape_has_none(tmp_path: Path) -> None:
     assert read_shape(tmp_path) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08\x00\x00\x00\x00\x00\x00\x00{\"a\"", b"\xff" * 8 + b"{}"])
+@pytest.mark.parametrize("content", [b"", b'\x08\x00\x00\x00\x00\x00\x00\x00{"a"', b"\xff" * 8 + b"{}"])
 def test_a_damaged_weight_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 8, "num_hidden_layers": 1}))
     (tmp_path / "model.safetensors").write_bytes(content)
