@@ -190,6 +190,9 @@ def test_every_problem_is_reported_at_once(make: MakePlan) -> None:
     [
         ({"val_size": 0.1, "eval_dataset": "a"}, "val_size and eval_dataset are both given"),
         ({"finetuning_type": "full", "adapter_name_or_path": "ADAPTER"}, "full cannot go on from an adapter"),
+        ({"streaming": True}, "streaming: true needs max_steps"),
+        ({"streaming": True, "max_steps": 5, "val_size": 0.1}, "val_size is a share, and a stream has no length"),
+        ({"streaming": True, "max_steps": 5, "max_samples": 9}, "max_samples has no meaning with streaming: true"),
         ({"template": "./nowhere.toml"}, "there is no template file"),
         ({"model_name_or_path": "EMPTY"}, "holds no config.json"),
     ],

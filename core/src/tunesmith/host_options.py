@@ -72,6 +72,8 @@ class DataOptions:
     max_samples: Annotated[int | None, "Rows taken from the start of each dataset.", Range(least=1)] = None
     val_size: Annotated[float, "Share (below 1) or number of rows set aside for evaluation.", Range(least=0)] = 0.0
     eval_on_each_dataset: Annotated[bool, "Evaluate on each dataset by itself."] = False
+    streaming: Annotated[bool, "Read the data while training instead of before; needs max_steps."] = False
+    buffer_size: Annotated[int, "Rows that streaming shuffles among.", Range(least=1)] = 16384
     packing: Annotated[bool | None, "Fill each example up with several rows; nothing given: as the stage needs it."] = None
     neat_packing: Annotated[bool, "Pack rows so that none of them sees another."] = False
     tool_format: Annotated[str | None, "Tool syntax to use instead of the template's."] = None

@@ -70,6 +70,12 @@ def fingerprint(key: Key) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()[:32]
 
 
+def stream_key(dataset: DatasetPlan, files: Sequence[Path], offer: Offer[Any], wishes: Wishes, read: Mapping[str, Any]) -> Key:
+    """As :func:`rows_key`, for data that is not read beforehand: of the files it knows names and sizes only."""
+    sizes = [[file.name, file.stat().st_size] for file in files]
+    return {**rows_key(dataset, (), offer, wishes, read), "data": sizes}
+
+
 def rows_key(dataset: DatasetPlan, files: Sequence[Path], offer: Offer[Any], wishes: Wishes, read: Mapping[str, Any]) -> Key:
     """Everything that the rows of one dataset depend on.
 

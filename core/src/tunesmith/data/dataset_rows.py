@@ -35,7 +35,7 @@ def write_rows(preparation: Preparation, job: Job, folder: Path) -> None:
     tally = Tally()
     for block in _blocks(preparation, job):
         if not tally.rows_in:
-            _check_columns(job, _required(preparation, job), block.tally.columns)
+            check_columns(preparation, job, block.tally.columns)
         tally.add(block.tally)
         writer.append(block.sequences, block.facts)
         if preparation.progress:
@@ -75,6 +75,14 @@ def make_format(dataset: DatasetPlan, plugins: Plugins) -> Format:
 
 
 # ---- checks ----------------------------------------------------------------------------------------------------------
+
+
+def check_columns(preparation: Preparation, job: Job, seen: set[str]) -> None:
+    """Make sure that the first rows of a dataset have the columns that every row must have.
+
+    :raises TunesmithError: one is nowhere.
+    """
+    _check_columns(job, _required(preparation, job), seen)
 
 
 def _required(preparation: Preparation, job: Job) -> dict[str, str]:

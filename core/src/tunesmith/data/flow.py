@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.data.arrays import MANIFEST, read_manifest, staged, write_manifest
-from tunesmith.data.cache import Key, Places, check_named, fingerprint, locked
+from tunesmith.data.cache import Key, check_named, fingerprint, locked
 from tunesmith.data.dataset_rows import check_source, write_rows
 from tunesmith.data.mix import check_mix
-from tunesmith.data.preparation import Job, Preparation, Progress, make_job, make_tools, run_key
+from tunesmith.data.preparation import Job, Preparation, Progress, make_job, run_key
 from tunesmith.data.report import Report, SourceReport
+from tunesmith.data.stream import Stream
 from tunesmith.data.views import EVAL, TRAIN, views_of, write_views
 from tunesmith.errors import TunesmithError
-from tunesmith.host_options import DataOptions
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
@@ -40,6 +40,8 @@ class Prepared:
     report: Report
     fingerprint: str = ""
     """Changes whenever the prepared data could."""
+    stream: Stream | None = None
+    """With ``streaming`` what is learned from; ``train`` is ``None`` then."""
 
 
 def prepare(plan: Plan, plugins: Plugins, *, progress: Progress | None = None, lenient: bool = False) -> Prepared:
@@ -49,12 +51,27 @@ def prepare(plan: Plan, plugins: Plugins, *, progress: Progress | None = None, l
     :param lenient: bad rows, however many, are only reported.
     :raises TunesmithError: a file is malformed, there are too many bad rows, nothing is left to learn from.
     """
-    options = plan.options(DataOptions)
-    encoder, renderer = make_tools(plan, plugins)
-    places = Places.of(options.tokenized_path, options.data_cache_dir)
-    preparation = Preparation(plan, plugins, options, renderer, encoder, places, progress, lenient)
+    preparation = Preparation.of(plan, plugins, progress, lenient=lenient)
     _check(preparation)
-    jobs = [make_job(preparation, dataset) for dataset in plan.datasets]
+    if preparation.options.streaming and not lenient and any(dataset.split == TRAIN for dataset in plan.datasets):
+        return _prepare_stream(preparation)
+    return _prepare_all(preparation, [make_job(preparation, dataset) for dataset in plan.datasets])
+
+
+def _prepare_stream(preparation: Preparation) -> Prepared:
+    """What is learned from stays where it is; what is evaluated on is prepared."""
+    stream = Stream.of(preparation)
+    others = [dataset for dataset in preparation.plan.datasets if dataset.split != TRAIN]
+    jobs = [make_job(preparation, dataset) for dataset in others] or stream.set_aside()
+    prepared = _prepare_all(preparation, jobs) if jobs else Prepared(None, {}, Report())
+    note = "streaming: what is learned from is read, and counted, while it is learned"
+    report = replace(prepared.report, notes=(*prepared.report.notes, note))
+    whole = fingerprint({"stream": stream.key, "rest": prepared.fingerprint})
+    return replace(prepared, report=report, fingerprint=whole, stream=stream)
+
+
+def _prepare_all(preparation: Preparation, jobs: Sequence[Job]) -> Prepared:
+    places = preparation.places
     key = run_key(preparation, jobs)
     folder = places.run_of(key)
     if places.named and not preparation.anew:
@@ -127,7 +144,8 @@ def _notes(preparation: Preparation) -> tuple[str, ...]:
         shares = f" by {', '.join(f'{share:g}' for share in options.interleave_probs)}" if options.interleave_probs else ""
         notes.append(f"mix_strategy: {options.mix_strategy}{shares} (seed {preparation.seed})")
     if options.val_size:
-        notes.append(f"val_size: {options.val_size:g} set aside for evaluation (seed {preparation.seed})")
+        how = "the first rows" if options.streaming and not preparation.lenient else f"seed {preparation.seed}"
+        notes.append(f"val_size: {options.val_size:g} set aside for evaluation ({how})")
     if marks := _marks_as_text(preparation):
         more = f" and {len(marks) - 4} more" if len(marks) > 4 else ""
         notes.append(f"the tokenizer has no tokens {' '.join(marks[:4])}{more}: what the template writes so is ordinary text")

@@ -14,7 +14,7 @@ The strategies are those of ``datasets.interleave_datasets``, so that a configur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -66,16 +66,25 @@ def _draw(sizes: Sequence[int], strategy: str, shares: Sequence[float], seed: in
     last = min if strategy == "interleave_under" else max
     if not shares:
         return np.tile(np.arange(len(sizes)), last(sizes))
-    random = np.random.default_rng(seed)
+    drawing = draws(len(sizes), shares, seed)
     blocks: list[Rows] = []
     counts = np.zeros(len(sizes), np.int64)
     enough = np.any if strategy == "interleave_under" else np.all
     while not enough(counts >= sizes):
-        blocks.append(block := random.choice(len(sizes), BLOCK, p=shares))
+        blocks.append(block := next(drawing))
         counts += np.bincount(block, minlength=len(sizes))
     drawn = np.concatenate(blocks)
     used_up = [np.flatnonzero(drawn == i)[size - 1] if counts[i] >= size else len(drawn) for i, size in enumerate(sizes)]
     return drawn[: last(used_up) + 1]
+
+
+def draws(count: int, shares: Sequence[float], seed: int) -> Iterator[Rows]:
+    """Dataset numbers drawn by their shares, without end, :data:`BLOCK` at a time."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    while True:
+        yield random.choice(count, BLOCK, p=shares)
 
 
 def _rows(datasets: Sequence[Rows], drawn: Rows, *, once: bool) -> Rows:

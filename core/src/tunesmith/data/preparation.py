@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tunesmith.contracts import Renderer, Source
-from tunesmith.data.cache import Key, Places, rows_key
+from tunesmith.data.cache import Key, Places, rows_key, stream_key
 from tunesmith.data.learning import Learning
 from tunesmith.data.tokens import Encoder, make_encoder, tokenizer_folder
 from tunesmith.data.work import Wishes
@@ -44,6 +44,14 @@ class Preparation:
     progress: Progress | None = None
     lenient: bool = False
 
+    @classmethod
+    def of(cls, plan: Plan, plugins: Plugins, progress: Progress | None = None, *, lenient: bool = False) -> Preparation:
+        """With the tools and places of a plan."""
+        options = plan.options(DataOptions)
+        encoder, renderer = make_tools(plan, plugins)
+        places = Places.of(options.tokenized_path, options.data_cache_dir)
+        return cls(plan, plugins, options, renderer, encoder, places, progress, lenient)
+
     @property
     def packing(self) -> bool:
         """Whether rows are packed."""
@@ -73,18 +81,22 @@ def make_tools(plan: Plan, plugins: Plugins) -> tuple[Encoder, Renderer | None]:
     return make_encoder(plan, renderer), renderer
 
 
-def make_job(preparation: Preparation, dataset: DatasetPlan) -> Job:
-    """What is to be done for one dataset, with the key of its rows."""
+def make_job(preparation: Preparation, dataset: DatasetPlan, *, streamed: bool = False, first: int | None = None) -> Job:
+    """What is to be done for one dataset, with the key of its rows.
+
+    :param streamed: its rows will be read while they are learned, so that its files are not read for the key.
+    :param first: take so many rows from its beginning, instead of as many as the run's options say.
+    """
     options, plugins, renderer = preparation.options, preparation.plugins, preparation.renderer
     source: Source = plugins.sources.get(dataset.source).load()(dataset, preparation.plan)
     wishes = wishes_for(dataset, options)
-    take = None if dataset.entry.get("num_samples") else options.max_samples
+    take = first or (None if dataset.entry.get("num_samples") else options.max_samples)
     read = {
         "template": renderer.fingerprint if renderer and dataset.kind != "document" else "",
         "tokenizer": preparation.encoder.fingerprint,
         "max_samples": take,
     }
-    key = rows_key(dataset, source.files(), plugins.formats.get(dataset.format), wishes, read)
+    key = (stream_key if streamed else rows_key)(dataset, source.files(), plugins.formats.get(dataset.format), wishes, read)
     return Job(dataset, source, wishes, key, take)
 
 

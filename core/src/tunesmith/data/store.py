@@ -217,7 +217,7 @@ class TokenStore:
         places = self._places(index)
         if len(places) == 1:
             return {name: places[0][0].tokens(name, places[0][1]) for name in self.sequences}
-        return {name: _joined([store.tokens(name, row) for store, row in places]) for name in self.sequences}
+        return {name: join([store.tokens(name, row) for store, row in places]) for name in self.sequences}
 
     def boundaries(self, index: int, name: str | None = None) -> tuple[int, ...]:
         """Tokens in each row of an example: they add up to its length; one number where nothing is packed."""
@@ -256,7 +256,8 @@ class TokenStore:
         return self._rows[number], row - int(self._bases[number])
 
 
-def _joined(parts: Sequence[Tokens]) -> Tokens:
+def join(parts: Sequence[Tokens]) -> Tokens:
+    """Several rows in one."""
     import numpy as np
 
     return Tokens(np.concatenate([part.ids for part in parts]), np.concatenate([part.weights for part in parts]))

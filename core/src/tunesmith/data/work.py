@@ -44,17 +44,19 @@ class Wishes:
 
 @dataclass
 class Block:
-    """What came of a block of rows."""
+    """What came of a block of rows. ``rows``: for each example the number of its row within the block."""
 
     sequences: dict[str, Sequences]
     facts: list[bytes]
     tally: Tally
+    rows: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Row:
     """A row on its way. ``length``: tokens before anything was cut, of the longest sequence."""
 
+    number: int
     place: str
     example: Example
     drafts: list[Draft]
@@ -78,7 +80,7 @@ class Worker:
         :raises TunesmithError: a row is too long and ``overflow: error`` is set.
         """
         tally = Tally(rows_in=len(rows))
-        read = [done for place, row in rows if (done := self._read(place, row, tally))]
+        read = [done for number, row in enumerate(rows) if (done := self._read(number, row, tally))]
         flat = self._encoder.encode([draft.rendered for row in read for draft in row.drafts])
         each = len(self._names)
         for number, row in enumerate(read):
@@ -89,13 +91,14 @@ class Worker:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _read(self, place: str, row: Mapping[str, Any], tally: Tally) -> _Row | None:
+    def _read(self, number: int, placed: Row, tally: Tally) -> _Row | None:
+        place, row = placed
         tally.columns.update(row)
         if self._wishes.placeholders:
             row = fill(row, self._wishes.placeholders)
         try:
             example = self._format.read(row, self._wishes.kind)
-            return _Row(place, example, self._drafts(example))
+            return _Row(number, place, example, self._drafts(example))
         except BadRow as bad:
             column = (bad.column or "").partition("[")[0]
             tally.add_bad(BadRowReport(place, bad.column, bad.reason), f"bad row{f' ({column})' if column else ''}")
@@ -179,7 +182,7 @@ class Worker:
         tally.digests.append(_digests(encoded for _, encoded in kept))
         known = [facts(row.example) for row, _ in kept]
         plain = [json.dumps(fact, ensure_ascii=False, default=str).encode() for fact in known if fact is not None]
-        return Block(sequences, plain, tally)
+        return Block(sequences, plain, tally, [row.number for row, _ in kept])
 
 
 def _digests(rows: Any) -> NDArray[np.uint64]:

@@ -10,6 +10,15 @@ from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import find_in
 
 Check = Callable[[Draft], None]
+#: Kinds of examples that are nothing but tokens.
+STREAMED = ("conversation", "document", "preference")
+#: Keys that need to know all rows before the first is learned, and what they are when they want nothing.
+UNSTREAMED = {
+    "max_samples": None,
+    "tokenized_path": None,
+    "include_effective_tokens_per_second": False,
+    "train_sampling_strategy": "random",
+}
 
 
 def check(draft: Draft) -> None:
@@ -57,6 +66,25 @@ def _validation(draft: Draft) -> None:
         draft.lacks(key, f"{key} has nothing to evaluate on", "Give eval_dataset: or val_size:.")
 
 
+def _streaming(draft: Draft) -> None:
+    """A stream has no end and no length that anything could be a share of."""
+    if not draft.value("streaming") or not draft.value("do_train") or not draft.picked("trainers"):
+        return
+    if (draft.value("max_steps") or 0) <= 0:
+        draft.problem("streaming", "streaming: true needs max_steps: a stream has no length", "Write max_steps: N")
+    if 0 < draft.value("val_size") < 1:
+        what = "val_size is a share, and a stream has no length"
+        draft.problem("val_size", what, "Write a number of rows, 1 or more: the first ones are set aside.")
+    for key, off in UNSTREAMED.items():
+        if draft.value(key) not in (None, False, off):
+            draft.problem(key, f"{key} has no meaning with streaming: true", "Leave it out, or write streaming: false")
+    for dataset in draft.datasets:
+        if dataset.split == "train" and dataset.entry.get("num_samples"):
+            draft.problem("dataset", f"num_samples of {dataset.name} needs all of its rows at once", "Write streaming: false")
+        if dataset.split == "train" and dataset.kind not in STREAMED:
+            draft.problem("streaming", f"{dataset.kind} examples cannot be streamed", "Write streaming: false")
+
+
 def _adapters(draft: Draft) -> None:
     wish = draft.models.get("policy")
     if not wish or not wish.adapters or not draft.picked("trainers"):
@@ -101,4 +129,14 @@ def _output(draft: Draft) -> None:
             draft.missing += [lacking] if lacking else []
 
 
-CHECKS: tuple[Check, ...] = (_required, _something_to_do, _precision, _masks, _validation, _adapters, _template, _output)
+CHECKS: tuple[Check, ...] = (
+    _required,
+    _something_to_do,
+    _precision,
+    _masks,
+    _validation,
+    _streaming,
+    _adapters,
+    _template,
+    _output,
+)

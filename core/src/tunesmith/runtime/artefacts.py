@@ -13,6 +13,7 @@ from tunesmith.runtime.durable_files import disk_troubles, move_into, open_as_us
 from tunesmith.runtime.loss_plot import draw_curves
 from tunesmith.runtime.model_card import model_card
 from tunesmith.runtime.session import Session
+from tunesmith.runtime.streaming import REPORT, StreamedRows
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,20 @@ def finish(session: Session, outcome: Outcome) -> None:
     with disk_troubles(f"Writing the results into {folder}", _what_is_safe(session)):
         if session.args.do_train:
             _write_model(session)
-            write_text(folder / "data_report.json", session.prepared.report.to_json())
+            _write_data_report(session)
             write_text(folder / "README.md", model_card(session, outcome))
         write_text(folder / "plan.json", session.plan.to_json())
         _write_results(session, outcome.metrics)
         if session.plan["plot_loss"] and session.args.do_train:
             draw_curves(folder, _history(session))
+
+
+def _write_data_report(session: Session) -> None:
+    report = session.prepared.report
+    if isinstance(session.train_data, StreamedRows):
+        session.train_data.write_report(session.output_dir, report)
+    else:
+        write_text(session.output_dir / REPORT, report.to_json())
 
 
 def _what_is_safe(session: Session) -> str:

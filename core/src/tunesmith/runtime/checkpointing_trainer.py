@@ -28,6 +28,7 @@ from tunesmith.runtime.optimizing import build_optimizer
 from tunesmith.runtime.progress import ProgressLog
 from tunesmith.runtime.sampling import EpochSampler, row_lengths
 from tunesmith.runtime.session import Session, reload_policy
+from tunesmith.runtime.streaming import StreamedRows
 from tunesmith.runtime.tensor_tree import is_saved, load_tree, save_tree
 from tunesmith.runtime.versions import versions
 
@@ -48,6 +49,8 @@ class SessionTrainer(Trainer):
         self.session = session
         self.interruption = Interruption()
         super().__init__(*args, **kwargs)
+        if self.stream is not None:
+            self.args.ignore_data_skip = True  # a stream knows its place, and goes on from there by itself
         for callback in (*session.tuner.callbacks(session), *session.callbacks, ProgressLog(session.output_dir)):
             self.add_callback(callback)
         self.add_callback(RunCallback(self))
@@ -75,6 +78,17 @@ class SessionTrainer(Trainer):
         if self.optimizer is None:
             self.optimizer: Any = build_optimizer(self, model if model is not None else self.model)
         return super().create_optimizer(model)
+
+    @property
+    def stream(self) -> StreamedRows | None:
+        """What is learned from, where it is read while it is learned from."""
+        return self.train_dataset if isinstance(self.train_dataset, StreamedRows) else None
+
+    def get_train_dataloader(self) -> Any:
+        """A stream's own loader, which shares rows out among processes and reads nothing ahead; else transformers'."""
+        if self.stream is None:
+            return super().get_train_dataloader()
+        return self.stream.loader(self._train_batch_size, self.data_collator)
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
         loader = super()._get_dataloader(*args, **kwargs)
@@ -132,6 +146,7 @@ class SessionTrainer(Trainer):
                 self._save_scaler(str(folder))
                 self._save_rng_state(str(folder))
                 self._save_running(folder)
+                self._save_stream(folder)
             self._save_trainer_state(folder)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(target))
@@ -210,6 +225,12 @@ class SessionTrainer(Trainer):
         """This process's sums since the last log line, so that a resumed run logs what the uninterrupted one would have."""
         since = {"loss": self._tr_loss.item(), "total": self._total_loss_scalar, "logged": self._globalstep_last_logged}
         save_tree(folder / f"running-{self.args.process_index}", since)
+
+    def _save_stream(self, folder: Path) -> None:
+        if self.stream is not None:
+            self.stream.save(folder)
+            if self.args.should_save:
+                self.stream.write_report(folder, self.session.prepared.report)
 
     def _save_trainer_state(self, folder: Path) -> None:
         if not self.args.should_save:
@@ -310,6 +331,8 @@ class RunCallback(TrainerCallback):
     ) -> TrainerControl:
         """Tell plugins; then see whether to stop."""
         session = self.trainer.session
+        if self.trainer.stream is not None:
+            state.epoch = state.global_step / state.max_steps  # counted by transformers from where it was resumed
         session.plugins.step_ended(session, state.global_step)
         if self.trainer.interruption.agreed(args.world_size, args.device):
             control.should_training_stop = control.should_save = True

@@ -38,10 +38,15 @@ def fingerprints(plan: Plan, plugins: Plugins, model: Path, data: str, renderer:
 
 def data_hash(prepared: Prepared) -> str:
     """Changes with the examples, their order and how they are cut; not with template and tokenizer, which have their own."""
+    if prepared.stream is not None:
+        return _hash_key(prepared.stream.key)
     views = [path for path in (prepared.train, *prepared.evals.values()) if path is not None]
     if not views:
         return prepared.fingerprint
-    key = read_manifest(views[0].parent)["key"]
+    return _hash_key(read_manifest(views[0].parent)["key"])
+
+
+def _hash_key(key: Mapping[str, Any]) -> str:
     return _sha256(json.dumps(_without(key, {"template", "tokenizer"}), sort_keys=True, default=str).encode())
 
 

@@ -23,6 +23,7 @@ from tunesmith.runtime.fingerprints import data_hash, fingerprints
 from tunesmith.runtime.processes import first_decides
 from tunesmith.runtime.speaking import no_bars, speak
 from tunesmith.runtime.stopping import generation_config
+from tunesmith.runtime.streaming import StreamedRows
 from tunesmith.templates import make_renderer
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Session:
     models: dict[str, PreTrainedModel] = field(default_factory=dict)
     tokenizer: Any = None
     renderer: Renderer | None = None
-    train_data: TokenStore | None = None
+    train_data: TokenStore | StreamedRows | None = None
     eval_data: Mapping[str, TokenStore] = field(default_factory=dict)
 
     @property
@@ -110,11 +111,20 @@ def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     policy = plan.models["policy"]
     session.tokenizer = loading.load_tokenizer(plan, policy)
     session.renderer = _renderer(plan, plugins)
-    if prepared.train is not None and session.args.do_train:
-        session.train_data = TokenStore.open(prepared.train)
+    session.train_data = _train_data(session) if session.args.do_train else None
     session.eval_data = {name: TokenStore.open(path) for name, path in prepared.evals.items()}
     session.models["policy"].generation_config = session.generation_config
     return session
+
+
+def _train_data(session: Session) -> TokenStore | StreamedRows | None:
+    prepared = session.prepared
+    if prepared.stream is None:
+        return TokenStore.open(prepared.train) if prepared.train is not None else None
+    rows = StreamedRows(prepared.stream, session.args)
+    if session.resume is not None:
+        rows.load(session.resume.folder)
+    return rows
 
 
 # ---- parts and arguments ---------------------------------------------------------------------------------------------

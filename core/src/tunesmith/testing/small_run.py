@@ -99,6 +99,7 @@ class SmallPrepared:
     evals: Mapping[str, Path] = field(default_factory=dict)
     report: SmallReport = SmallReport()
     fingerprint: str = "small"
+    stream: None = None
 
 
 def small_model(folder: Path, *, dtype: str = "float32", **config: Any) -> Path:

@@ -9,6 +9,7 @@ from tunesmith.plan import Plan
 from tunesmith.runtime.checkpointing_trainer import SessionTrainer
 from tunesmith.runtime.collate import Collator, Rows
 from tunesmith.runtime.session import Session
+from tunesmith.runtime.streaming import rows_of
 
 
 class PlainTrainer(SessionTrainer, TransformersTrainer):
@@ -23,13 +24,13 @@ class SmallStage(Trainer):
 
     def run(self, session: Session) -> Outcome:
         """Train and evaluate as the arguments say."""
-        packed = bool(session.train_data and session.train_data.packed)
+        packed = session.train_data is not None and session.train_data.packed
         trainer = PlainTrainer(
             session=session,
             model=session.models["policy"],
             args=session.args,
             data_collator=Collator(session.tokenizer.pad_token_id, packed=packed),
-            train_dataset=Rows(session.train_data) if session.train_data else None,
+            train_dataset=rows_of(session.train_data) if session.train_data is not None else None,
             eval_dataset=next((Rows(store) for store in session.eval_data.values()), None),
             processing_class=session.tokenizer,
         )

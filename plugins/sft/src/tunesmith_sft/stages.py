@@ -13,6 +13,7 @@ from tunesmith.runtime.collate import Collator, Rows
 from tunesmith.runtime.isolation import check_isolation
 from tunesmith.runtime.precision import autocast
 from tunesmith.runtime.session import Session
+from tunesmith.runtime.streaming import StreamedRows, rows_of
 
 from tunesmith_sft.predicting import predict
 from tunesmith_sft.trainer import TokenTrainer
@@ -58,7 +59,7 @@ class PtStage(Trainer):
             model=model,
             args=session.args,
             data_collator=collator(session),
-            train_dataset=Rows(session.train_data) if session.train_data is not None else None,
+            train_dataset=rows_of(session.train_data) if session.train_data is not None else None,
             eval_dataset=eval_datasets(session),
             processing_class=session.tokenizer,
             callbacks=[Patience(patience)] if patience else [],
@@ -68,8 +69,9 @@ class PtStage(Trainer):
     def _train(self, trainer: TokenTrainer, session: Session) -> dict[str, float]:
         metrics: dict[str, float] = dict(trainer.train().metrics)
         session.models["policy"] = trainer.accelerator.unwrap_model(trainer.model)
-        if self.plan["include_effective_tokens_per_second"] and session.train_data is not None:
-            tokens = int(session.train_data.lengths().sum())
+        data = session.train_data
+        if self.plan["include_effective_tokens_per_second"] and data is not None and not isinstance(data, StreamedRows):
+            tokens = int(data.lengths().sum())
             metrics["effective_tokens_per_sec"] = tokens * metrics["epoch"] / metrics["train_runtime"]
         trainer.save_state()
         return metrics
@@ -97,7 +99,7 @@ def collator(session: Session) -> Collator:
     return Collator(session.tokenizer.pad_token_id, packed=packed, joined=joined)
 
 
-def stores(session: Session) -> list[TokenStore]:
+def stores(session: Session) -> list[TokenStore | StreamedRows]:
     """All data of the run."""
     return [*([session.train_data] if session.train_data is not None else []), *session.eval_data.values()]
 
