@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,12 +222,17 @@ def test_a_disk_that_fills_while_exporting(
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it, and so would its children
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_while_data_are_prepared_leaves_nothing(desk: Path, workers: int) -> None:
     with (desk / "rows.jsonl").open("w") as rows:
         rows.writelines(json.dumps({"instruction": f"Say {n}.", "output": f"{n} " * 40}) + "\n" for n in range(60_000))
     command = [sys.executable, "-m", "tunesmith.cli.main", "train", "run.yaml", f"preprocessing_num_workers={workers}"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_heed_ctrl_c, **pipes)
     began = time.monotonic()
     while not list(desk.glob("cache/rows/.staging-*/*")) and child.poll() is None and time.monotonic() - began < 60:
         time.sleep(0.01)

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -23,7 +24,8 @@ class Terminal:
     def __init__(self, command: list[str], home: Path, folder: Path) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        env = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+        sized = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        env = {**sized, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
         self.process = subprocess.Popen(
             command,
             stdin=slave,
@@ -76,4 +78,5 @@ class Terminal:
 
 
 def _own_terminal() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it, and so would its children
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
