@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import TunesmithError, nearest
+from tunesmith.specs import AdapterMark
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.gguf")
@@ -118,3 +119,10 @@ def missing_shards(folder: Path) -> list[str]:
 def has_weights(folder: Path) -> bool:
     """Whether the folder holds model weights."""
     return any(next(folder.glob(pattern), None) for pattern in WEIGHT_FILES)
+
+
+def bears(folder: Path, mark: AdapterMark) -> bool:
+    """Whether ``folder`` bears a tuner's mark."""
+    if not (folder / mark.file).is_file():
+        return False
+    return not mark.key or str(read_json(folder, mark.file).get(mark.key)) == mark.value

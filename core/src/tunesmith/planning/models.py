@@ -7,11 +7,11 @@ from typing import Any
 
 from tunesmith.config import Setting
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import Whereabouts, find_model, has_weights, missing_shards, read_json
+from tunesmith.model_folder import Whereabouts, bears, find_model, has_weights, missing_shards, read_json
 from tunesmith.plan import ModelWish
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.shapes import check_weight_files
-from tunesmith.specs import AdapterMark, TunerSpec
+from tunesmith.specs import TunerSpec
 
 
 def wish(draft: Draft) -> None:
@@ -60,13 +60,6 @@ def tuner_of(draft: Draft, folder: Path) -> TunerSpec | None:
     """The tuner whose mark the folder bears."""
     specs: list[TunerSpec] = [offer.spec for offer in draft.plugins.tuners]
     return next((spec for spec in specs for mark in spec.marks if bears(folder, mark)), None)
-
-
-def bears(folder: Path, mark: AdapterMark) -> bool:
-    """Whether ``folder`` bears a tuner's mark."""
-    if not (folder / mark.file).is_file():
-        return False
-    return not mark.key or str(read_json(folder, mark.file).get(mark.key)) == mark.value
 
 
 def find_in(draft: Draft, name: str) -> Whereabouts:

@@ -24,11 +24,11 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from tunesmith.config import Setting
 from tunesmith.contracts import Backend, Tuner
 from tunesmith.errors import TunesmithError, nearest
-from tunesmith.model_folder import fetch_model, read_json
+from tunesmith.model_folder import bears, fetch_model, read_json
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import precision
-from tunesmith.specs import AdapterMark, TunerSpec
+from tunesmith.specs import TunerSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -270,11 +270,6 @@ def spec_of(plugins: Plugins, folder: Path) -> TunerSpec:
             return offer.spec
     marks = ", ".join(f"{mark.file} ({offer.spec.name})" for offer in plugins.tuners for mark in offer.spec.marks)
     raise TunesmithError(f"{folder} holds no adapter that an installed tuner wrote.", f"Looked for {marks}." if marks else "")
-
-
-def bears(folder: Path, mark: AdapterMark) -> bool:
-    """Whether ``folder`` bears a tuner's mark."""
-    return (folder / mark.file).is_file() and (not mark.key or str(read_json(folder, mark.file).get(mark.key)) == mark.value)
 
 
 def tuner_for(plan: Plan, plugins: Plugins, folder: Path) -> Tuner:
