@@ -21,7 +21,7 @@ WATCHED = {
     "trainers": ("sft", ("arguments_class", "run")),
     "backends": ("cpu", ("arguments", "seed", "replace_experts", "empty_cache")),
     "accelerators": ("offload", ("arguments", "before_load", "after_load")),
-    "tuners": ("lora", ("apply", "callbacks", "save", "param_groups")),
+    "tuners": ("lora", ("apply", "initialize", "callbacks", "save", "param_groups")),
 }
 
 RECORDER = '''
@@ -97,6 +97,7 @@ ORDER = [
     "run_started",
     "trainers.run",
     "tuners.callbacks",
+    "tuners.initialize",
     "tuners.param_groups",
     "step_ended",
     "tuners.save",

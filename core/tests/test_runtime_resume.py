@@ -232,3 +232,32 @@ def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "out" / "checkpoint-3", tmp_path / "out" / ".staging-checkpoint-9")
     session(tmp_path, resume_from_checkpoint=True)
     assert not list((tmp_path / "out").glob(".staging*"))
+
+
+def test_a_tuner_sees_rows_before_the_first_step_and_never_when_resumed(tmp_path: Path) -> None:
+    """One row at a time, in an order of their own; looking at them changes nothing about what is then learned."""
+    plain = run(tmp_path, **SAVES)
+    seen: list[Any] = []
+
+    def watched(**keys: Any) -> list[float]:
+        opened = session(tmp_path, **keys)
+
+        def look(model: Any, examples: Any, loss: Any) -> None:
+            assert model is opened.models["policy"]
+            seen.extend((batch["input_ids"].tolist(), float(loss(batch).detach())) for batch in examples)
+
+        opened.tuner.initialize = look
+        opened.trainer.run(opened)
+        return small_losses(opened)
+
+    assert watched(**SAVES, overwrite_output_dir=True) == plain
+    assert len(seen) == 16
+    assert all(len(rows) == 1 for rows, _ in seen)
+    assert len({str(rows) for rows, _ in seen}) == 16
+    assert [rows[0] for rows, _ in seen] != [row["tokens"].ids.tolist() for row in small_rows(16)]
+    assert all(loss > 0 for _, loss in seen)
+    again, seen[:] = list(seen), []
+    assert watched(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-3")) == plain
+    assert not seen
+    watched(overwrite_output_dir=True)
+    assert seen == again

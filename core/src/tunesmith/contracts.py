@@ -124,6 +124,16 @@ class Tuner(Protocol):
     def apply(self, model: PreTrainedModel) -> PreTrainedModel:
         """Prepare a loaded model for training from scratch: add what is added, freeze what must not move."""
 
+    def initialize(self, model: PreTrainedModel, examples: Iterable[Any], loss: Callable[[Any], torch.Tensor]) -> None:
+        """Fit what :meth:`apply` has just added to the data that will be learned: principal directions, first gradients, ….
+
+        Called once before the first step of a run that starts from nothing, in every process with the same examples; never
+        when a run is resumed or goes on from an adapter. Change ``model`` in place.
+
+        :param examples: batches of one row each, in a fixed mixed order; they are made as they are asked for.
+        :param loss: runs ``model`` on one of them as training would and returns the stage's loss.
+        """
+
     @abstractmethod
     def load(self, model: PreTrainedModel, path: Path, *, trainable: bool) -> PreTrainedModel:
         """Put what :meth:`save` wrote into ``path`` on top of ``model``."""

@@ -23,6 +23,7 @@ from tunesmith.errors import TunesmithError, nearest
 from tunesmith.output_folder import STAGING, remove_run
 from tunesmith.runtime import checkpoint as checkpoints
 from tunesmith.runtime.durable_files import disk_troubles, write_json
+from tunesmith.runtime.fitting import fit_to_data
 from tunesmith.runtime.interruption import Interruption, keep_workers
 from tunesmith.runtime.optimizing import build_optimizer
 from tunesmith.runtime.progress import ProgressLog
@@ -63,6 +64,8 @@ class SessionTrainer(Trainer):
         if resume is None and self.is_world_process_zero() and self.session.plan["overwrite_output_dir"]:
             remove_run(self.session.output_dir)
         kwargs["resume_from_checkpoint"] = str(resume.folder) if resume else None
+        if self.session.fresh:
+            fit_to_data(self)
         with self.interruption.listening():
             return super().train(*args, **kwargs)
 

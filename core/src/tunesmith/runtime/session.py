@@ -50,6 +50,8 @@ class Session:
     callbacks: tuple[TrainerCallback, ...]
     args: TrainingArguments
     resume: Checkpoint | None = None
+    fresh: bool = False
+    """Whether what learns starts from nothing, so that the tuner may fit it to the data before the first step."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     models: dict[str, PreTrainedModel] = field(default_factory=dict)
     tokenizer: Any = None
@@ -217,17 +219,23 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
     """
     plan, plugins, tuner = session.plan, session.plugins, session.tuner
     whole = loading.saves_model(plan, plugins)
+    session.fresh = False
     if saved is not None and whole:
         model = loading.load_base(plan, plugins, replace(wish, path=str(saved)), session.backend, training=True, exact=True)
     else:
         model = loading.load_model(plan, plugins, wish, session.backend, training=True)
     for accelerator in session.accelerators:
         model = accelerator.after_load(model)
-    model = tuner.apply(model) if whole else _with_adapter(session, wish, model, saved)
+    model = _applied(session, model, saved) if whole else _with_adapter(session, wish, model, saved)
     precision.settle(model, plan, session.backend, adapter=not whole)
     for line in tuner.describe(model):
         log.info(line)
     return model
+
+
+def _applied(session: Session, model: PreTrainedModel, saved: Path | None) -> PreTrainedModel:
+    session.fresh = saved is None
+    return session.tuner.apply(model)
 
 
 def _with_adapter(session: Session, wish: ModelWish, model: PreTrainedModel, saved: Path | None) -> PreTrainedModel:
@@ -236,7 +244,7 @@ def _with_adapter(session: Session, wish: ModelWish, model: PreTrainedModel, sav
     if saved is not None:
         return tuner.load(model, saved, trainable=True)
     if last is None:
-        return tuner.apply(model)
+        return _applied(session, model, saved)
     own, wrote = plan.the("tuners").name, loading.spec_of(plugins, last).name
     if own != wrote:
         hint = f"Write finetuning_type: {wrote}, or export the merged model first."

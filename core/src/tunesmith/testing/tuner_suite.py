@@ -21,6 +21,9 @@ from tunesmith.testing.tiny_models import logits, tiny_batch, tiny_llama
 #: Files that could run code when they are read.
 UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle")
 
+#: How many rows a tuner may look at before it starts.
+EXAMPLES = 64
+
 
 class TunerSuite:
     """That a tuner trains what it says and nothing else, and loses nothing on the way to disk and back.
@@ -67,11 +70,17 @@ class TunerSuite:
         tuner: Tuner = load(self.spec)(self.plan)
         return tuner
 
-    def trained(self) -> tuple[Tuner, Any]:
-        """A tuner and a model that learned for three steps."""
+    def prepared(self) -> tuple[Tuner, Any]:
+        """A tuner and a model that it was applied to and that it has fitted to some examples, as at the start of a run."""
         tuner = self.tuner()
         torch.manual_seed(0)
         model = tuner.apply(self.model())
+        tuner.initialize(model, (tiny_batch(seed=seed, rows=1) for seed in range(EXAMPLES)), lambda batch: model(**batch).loss)
+        return tuner, model
+
+    def trained(self) -> tuple[Tuner, Any]:
+        """A tuner and a model that learned for three steps."""
+        tuner, model = self.prepared()
         self.steps(model, 3)
         return tuner, model
 
@@ -98,9 +107,7 @@ class TunerSuite:
 
     def test_only_declared_weights_move(self) -> None:
         """After three steps the weights that differ are exactly those that :meth:`learns` names."""
-        tuner = self.tuner()
-        torch.manual_seed(0)
-        model = tuner.apply(self.model())
+        _, model = self.prepared()
         before = {name: tensor.clone() for name, tensor in model.state_dict(keep_vars=False).items()}
         declared = {name for name, _ in model.named_parameters() if self.learns(name)}
         assert declared, "learns() names no weight"
@@ -110,10 +117,16 @@ class TunerSuite:
         assert {name for name, _ in model.named_parameters() if name in moved} == declared
         assert not moved - dict(model.named_parameters(remove_duplicate=False)).keys(), "buffers moved"
 
+    def test_it_starts_the_same_way_every_time(self) -> None:
+        """With one seed and the same examples it begins with the same weights, and leaves no gradients behind."""
+        (_, one), (_, other) = self.prepared(), self.prepared()
+        state = other.state_dict()
+        assert all(torch.equal(tensor, state[name]) for name, tensor in one.state_dict().items())
+        assert all(parameter.grad is None for parameter in one.parameters())
+
     def test_it_learns(self) -> None:
         """Shown one batch again and again, the loss falls."""
-        torch.manual_seed(0)
-        model = self.tuner().apply(self.model())
+        _, model = self.prepared()
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=self.learning_rate)
         losses = []
         for _ in range(6):
