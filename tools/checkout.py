@@ -70,4 +70,5 @@ def written_files() -> Iterator[Path]:
     """Every file of the checkout that somebody wrote, sorted within its folder."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = sorted(name for name in folders if name not in MADE and not name.endswith((".egg-info", "_cache")))
-        yield from (Path(folder) / name for name in sorted(files) if not name.startswith(".coverage"))
+        # In a linked worktree .git is a file that git wrote.
+        yield from (Path(folder) / name for name in sorted(files) if name != ".git" and not name.startswith(".coverage"))
