@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tunesmith.backend_facts import Memory as Memory  # what backends give is imported from here as well
+from tunesmith.backend_facts import Probe as Probe
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.generation import Delta as Delta  # what engines take and give is imported from here as well
@@ -222,26 +224,6 @@ class Accelerator(Protocol):
 
 
 # ---- where it runs ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Whether a backend is here. ``reason`` says why not, in words a user can act on; ``devices`` counts them."""
-
-    here: bool
-    reason: str = ""
-    devices: int = 0
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes on one device: in use by us, the highest so far, free, and all there is."""
-
-    used: int
-    peak: int
-    free: int
-    total: int
 
 
 class Backend(Protocol):
