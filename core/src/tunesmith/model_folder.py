@@ -13,6 +13,7 @@ from tunesmith.errors import TunesmithError, nearest
 from tunesmith.specs import AdapterMark
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.gguf")
 
 
@@ -88,6 +89,18 @@ def fetch_model(name: str, *, revision: str = "main", cache_dir: str | None = No
         raise TunesmithError(
             f"{name} could not be fetched: {error}", "Check the name, the network and hf_hub_token."
         ) from error
+
+
+def check_pinned(name: str, revision: str) -> None:
+    """Code that comes with a model is run from a local folder or at a commit, where it cannot change unseen.
+
+    :raises TunesmithError: ``name`` is neither.
+    """
+    if not Path(name).expanduser().is_dir() and not COMMIT.fullmatch(revision):
+        raise TunesmithError(
+            f"{name} brings code of its own, and model_revision {revision!r} can change under you.",
+            "Pin it: model_revision: the commit's 40 hexadecimal digits, or download the model and give its folder.",
+        )
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

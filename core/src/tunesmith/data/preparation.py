@@ -71,7 +71,7 @@ class Preparation:
 def make_tools(plan: Plan, plugins: Plugins) -> tuple[Encoder, Renderer | None]:
     """The run's encoder and its renderer, which documents do not need.
 
-    :raises TunesmithError: the model is not here, has no fast tokenizer, or no template fits.
+    :raises TunesmithError: the model is not here, has no tokenizer, or no template fits.
     """
     if plan.datasets and all(dataset.kind == "document" for dataset in plan.datasets):
         return make_encoder(plan, None), None

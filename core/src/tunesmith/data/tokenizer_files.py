@@ -1,4 +1,4 @@
-"""A model folder's fast tokenizer, read from its files without transformers.
+"""A model folder's tokenizer: a fast one is read from its file without transformers, any other by transformers.
 
 Two readings of it are needed. *Plain* is the tokenizer as it stands. *Bare* never puts a space before a text: it encodes a text
 that goes on where another one stopped, and sentencepiece-like tokenizers would put one there otherwise.
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tunesmith.errors import TunesmithError
 from tunesmith.model_folder import read_json
@@ -22,8 +22,30 @@ if TYPE_CHECKING:
 FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+#: Every file that ids may depend on.
+FILES = (
+    FILE, CONFIG, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tekken.json",
+    "*.model", "*.tiktoken", "tokenization_*.py",
+)  # fmt: skip
+
 #: Where a space is put before a text: nowhere; at the very beginning only; after each special token too.
 Prefix = Literal["never", "first", "always"]
+
+
+class Encodes(Protocol):
+    """What encoding needs of a tokenizer: as much of ``tokenizers.Tokenizer`` as other kinds can offer too."""
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> Any:
+        """One text; ``ids`` of what is returned are its ids."""
+
+    def encode_batch_fast(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> Sequence[Any]:
+        """Several texts at once."""
+
+    def id_to_token(self, id: int) -> str | None:
+        """The text of a token."""
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token's text."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +64,8 @@ class TokenizerFiles:
     """
 
     folder: Path
-    plain: Tokenizer
-    bare: Tokenizer
+    plain: Encodes
+    bare: Encodes
     special: Mapping[str, tuple[int, AddedToken]]
     words: frozenset[str]
     prefix: Prefix
@@ -54,16 +76,36 @@ class TokenizerFiles:
 
 
 def read_tokenizer(
-    folder: Path, *, add: Sequence[str] = (), add_special: Sequence[str] = (), marks: Iterable[str] = ()
+    folder: Path,
+    *,
+    add: Sequence[str] = (),
+    add_special: Sequence[str] = (),
+    marks: Iterable[str] = (),
+    own_code: bool = False,
 ) -> TokenizerFiles:
-    """Read ``tokenizer.json`` and ``tokenizer_config.json``.
+    """Read ``tokenizer.json`` and ``tokenizer_config.json``; without the former whatever transformers finds there.
 
     :param add: words to put into the vocabulary, as ``add_tokens`` asks.
     :param add_special: special tokens to put into the vocabulary, as ``add_special_tokens`` asks.
     :param marks: words of the vocabulary that a template marks turns with: only it may write them, special or not.
-    :raises TunesmithError: there is no fast tokenizer here, or its files contradict each other.
+    :param own_code: code that comes with the tokenizer may be run; only where there is no ``tokenizer.json``.
+    :raises TunesmithError: there is no tokenizer here, or its files contradict each other.
     """
-    plain = _load(folder)
+    if not (folder / FILE).is_file():
+        from tunesmith.data.slow_tokenizer import find_tokenizer, read_slow
+
+        found = find_tokenizer(folder, own_code=own_code)
+        if not found.is_fast:
+            return read_slow(folder, found, add=add, add_special=add_special, marks=marks)
+        plain = _without_limits(found.backend_tokenizer)
+    else:
+        plain = _load(folder)
+    return _read_fast(folder, plain, add=add, add_special=add_special, marks=marks)
+
+
+def _read_fast(
+    folder: Path, plain: Tokenizer, *, add: Sequence[str], add_special: Sequence[str], marks: Iterable[str]
+) -> TokenizerFiles:
     _add_configured(plain, folder)
     _add(plain, add_special, special=True)
     _add(plain, add, special=False)
@@ -82,7 +124,7 @@ def read_tokenizer(
         by_normalizer=by_normalizer,
         eos=_token_text(_config(folder).get("eos_token")),
         lead=lead,
-        fingerprint=_fingerprint(folder, add, add_special, marks),
+        fingerprint=fingerprint(folder, add, add_special, marks),
     )
 
 
@@ -95,17 +137,16 @@ def _load(folder: Path) -> Tokenizer:
     except ImportError as error:
         raise TunesmithError("The package tokenizers is not installed.", "pip install tokenizers") from error
     file = folder / FILE
-    if not file.is_file():
-        raise TunesmithError(
-            f"{folder} holds no {FILE}: preparing data needs a fast tokenizer.",
-            "Save one there: AutoTokenizer.from_pretrained(…).save_pretrained(…) of transformers converts most kinds.",
-        )
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exceptions for files that it cannot read
         raise TunesmithError(
             f"{file} cannot be read: {error}", "The file is damaged, or newer than the installed tokenizers."
         ) from error
+    return _without_limits(tokenizer)
+
+
+def _without_limits(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -171,8 +212,17 @@ def _lead(tokenizer: Tokenizer) -> tuple[int, ...]:
     return tuple(with_lead[:at])
 
 
-def _fingerprint(folder: Path, *settings: Iterable[str]) -> str:
-    digest = hashlib.sha256((folder / FILE).read_bytes())
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Every file in ``folder`` that ids may depend on."""
+    return sorted({file for pattern in FILES for file in folder.glob(pattern)})
+
+
+def fingerprint(folder: Path, *settings: Iterable[str]) -> str:
+    """A hash of the files and settings that ids depend on; the chat template has no part in them."""
+    digest = hashlib.sha256()
+    for file in tokenizer_files(folder):
+        if file.name != CONFIG:
+            digest.update(file.name.encode() + file.read_bytes())
     config = {key: value for key, value in _config(folder).items() if key != "chat_template"}
     digest.update(json.dumps([config, *map(sorted, settings)], sort_keys=True).encode())
     return digest.hexdigest()

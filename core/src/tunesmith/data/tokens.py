@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tunesmith.contracts import Renderer
 from tunesmith.data.conversation import Conversation, Piece, Rendered, Text, Tokens, Turn
 from tunesmith.data.stretches import REMEMBERED, SHORT, Batch, Reader, Splitter
-from tunesmith.data.tokenizer_files import CONFIG, TokenizerFiles, read_tokenizer
+from tunesmith.data.tokenizer_files import CONFIG, FILE, TokenizerFiles, read_tokenizer
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import find_model
+from tunesmith.model_folder import check_pinned, find_model, read_json
 from tunesmith.plan import Plan
 
 if TYPE_CHECKING:
@@ -145,13 +146,30 @@ def make_encoder(plan: Plan, renderer: Renderer | None) -> Encoder:
     """The encoder of a run: the policy's tokenizer with the tokens that the run adds.
 
     :param renderer: the run's renderer; what it marks turns with cannot be written by anybody else.
-    :raises TunesmithError: the model is not here, or has no fast tokenizer.
+    :raises TunesmithError: the model is not here, or has no tokenizer.
     """
     folder = tokenizer_folder(plan)
-    add, special = _setting(plan, "add_tokens") or (), _setting(plan, "add_special_tokens") or ()
-    files = read_tokenizer(folder, add=add, add_special=special)
+    read = partial(
+        read_tokenizer,
+        folder,
+        add=_setting(plan, "add_tokens") or (),
+        add_special=_setting(plan, "add_special_tokens") or (),
+        own_code=runs_own_code(plan, folder),
+    )
+    files = read()
     marks = _marks(renderer, files.words) if renderer else set()
-    return Encoder(read_tokenizer(folder, add=add, add_special=special, marks=marks) if marks else files)
+    return Encoder(read(marks=marks) if marks else files)
+
+
+def runs_own_code(plan: Plan, folder: Path) -> bool:
+    """Whether code that comes with the tokenizer is run: only when it was asked for, is needed, and cannot change unseen.
+
+    :raises TunesmithError: it was asked for and is not pinned.
+    """
+    if not _setting(plan, "trust_remote_code") or (folder / FILE).is_file() or "auto_map" not in read_json(folder, CONFIG):
+        return False
+    check_pinned(str(plan.models["policy"].path), _setting(plan, "model_revision") or "main")
+    return True
 
 
 def _setting(plan: Plan, key: str) -> Any:

@@ -12,13 +12,9 @@ from typing import Any
 from tunesmith.contracts import Renderer
 from tunesmith.data.arrays import read_manifest
 from tunesmith.data.flow import Prepared
+from tunesmith.data.tokenizer_files import tokenizer_files
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
-
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "merges.txt", "vocab.txt",
-)  # fmt: skip
 
 
 def fingerprints(plan: Plan, plugins: Plugins, model: Path, data: str, renderer: Renderer | None) -> dict[str, str]:
@@ -64,7 +60,7 @@ def model_hash(folder: Path) -> str:
 
 def tokenizer_hash(plan: Plan, folder: Path) -> str:
     """Changes with any file of the tokenizer, and with how it is asked to read."""
-    files = [(folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()]
+    files = [file.read_bytes() for file in tokenizer_files(folder)]
     how = {key: plan[key] for key in ("use_fast_tokenizer", "split_special_tokens")}
     return _sha256(*files, json.dumps(how).encode())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from importlib.metadata import version
@@ -23,8 +22,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tunesmith.config import Setting
 from tunesmith.contracts import Backend, Tuner
+from tunesmith.data import tokens
 from tunesmith.errors import TunesmithError, nearest
-from tunesmith.model_folder import bears, fetch_model, read_json
+from tunesmith.model_folder import bears, check_pinned, fetch_model, read_json
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import precision
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ATTENTION = {"disabled": "eager", "eager": "eager", "sdpa": "sdpa", "flex": "flex_attention"}
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def local_rank() -> int:
@@ -58,11 +57,7 @@ def runs_own_code(plan: Plan, path: str, folder: Path) -> bool:
     config = read_json(folder, "config.json")
     if not plan["trust_remote_code"] or "auto_map" not in config or config.get("model_type") in CONFIG_MAPPING:
         return False
-    if not Path(path).expanduser().is_dir() and not COMMIT.fullmatch(plan["model_revision"]):
-        raise TunesmithError(
-            f"{path} brings code of its own, and model_revision {plan['model_revision']!r} can change under you.",
-            "Pin it: model_revision: the commit's 40 hexadecimal digits, or download the model and give its folder.",
-        )
+    check_pinned(path, plan["model_revision"])
     return True
 
 
@@ -91,7 +86,7 @@ def load_tokenizer(plan: Plan, wish: ModelWish) -> PreTrainedTokenizerBase:
     """
     path = str(wish.path)
     folder = model_folder(plan, path)
-    kwargs: dict[str, Any] = {"use_fast": plan["use_fast_tokenizer"], "trust_remote_code": runs_own_code(plan, path, folder)}
+    kwargs: dict[str, Any] = {"use_fast": plan["use_fast_tokenizer"], "trust_remote_code": tokens.runs_own_code(plan, folder)}
     if plan["split_special_tokens"]:
         kwargs["split_special_tokens"] = True
     try:
