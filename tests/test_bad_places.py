@@ -60,22 +60,23 @@ def test_a_folder_that_holds_another_run(finished: Path, refused: Refused) -> No
 
 
 @pytest.mark.parametrize(
-    ("word", "name"),
+    ("word", "name", "keys"),
     [
-        ("lora_rank=4", "tuner"),
-        ("finetuning_type=full", "tuner"),
-        ("template=chatml", "template"),
-        ("cutoff_len=50", "data"),
-        ("model_name_or_path=other", "model"),
+        ("lora_rank=4", "tuner", "lora_rank was 2, now 4"),
+        ("finetuning_type=full", "tuner", 'finetuning_type was "lora", now "full"'),
+        ("template=chatml", "template", 'template was "qwen3", now "chatml"'),
+        ("cutoff_len=50", "data", "cutoff_len was 2048, now 50"),
+        ("model_name_or_path=other", "model", 'now "other"'),
     ],
 )
 def test_a_checkpoint_that_does_not_fit(
-    finished: Path, tiny_model: Path, refused: Refused, without_models: None, word: str, name: str
+    finished: Path, tiny_model: Path, refused: Refused, without_models: None, word: str, name: str, keys: str
 ) -> None:
     other = Path(shutil.copytree(tiny_model, finished.parent / "other"))
     (other / "config.json").write_text(json.dumps({**json.loads((other / "config.json").read_text()), "rms_norm_eps": 1e-3}))
     told = refused(word, "resume_from_checkpoint=true", loads=True)
-    assert f"out/checkpoint-2 cannot be continued: {name} changed since it was written." in told
+    assert f"out/checkpoint-2 cannot be continued: {name} changed since it was written (" in told
+    assert keys in told
     assert f"accept it with allow_drift: {name}" in told
 
 

@@ -128,15 +128,3 @@ def test_a_crash_between_old_and_new_loses_neither(tmp_path: Path) -> None:
     assert checkpoints.find_checkpoint(tmp_path, True, trust=False).step == 3
     assert (target / "model.safetensors").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]
-
-
-def test_drift_names_what_changed_unless_it_is_allowed(tmp_path: Path) -> None:
-    write(tmp_path, 3, data="a", template="b", tokenizer="c", tuner="d")
-    found = checkpoints.find_checkpoint(tmp_path, True, trust=False)
-    now = {"data": "x", "template": "b", "tokenizer": "y", "tuner": "d"}
-    with pytest.raises(TunesmithError, match="data and tokenizer changed since it was written") as caught:
-        checkpoints.check_drift(found, now, ())
-    assert "allow_drift: data,tokenizer" in caught.value.hint
-    with pytest.raises(TunesmithError, match="continued: tokenizer changed"):
-        checkpoints.check_drift(found, now, ("data",))
-    checkpoints.check_drift(found, now, ("data", "tokenizer"))

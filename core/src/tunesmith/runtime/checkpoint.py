@@ -220,23 +220,3 @@ def _named(folder: Path, output_dir: Path, trust: bool) -> Checkpoint:
 def _those_there_are(output_dir: Path) -> str:
     names = ", ".join(path.name for path in checkpoints_in(output_dir))
     return f"{output_dir} holds {names}." if names else f"{output_dir} holds no checkpoint."
-
-
-def check_drift(checkpoint: Checkpoint, now: Mapping[str, str], allowed: Collection[str]) -> None:
-    """Refuse to go on when what the checkpoint was made from has changed.
-
-    :param now: fingerprint by name (``data``, ``template``, ``tokenizer``, ``tuner``, ``model``) of this run.
-    :param allowed: ``allow_drift``: names that may differ.
-    :raises TunesmithError: names everything that changed.
-    """
-    if checkpoint.manifest is None:
-        return
-    then = checkpoint.manifest.fingerprints
-    changed = [name for name in now if name in then and then[name] != now[name]]
-    if refused := [name for name in changed if name not in allowed]:
-        raise TunesmithError(
-            f"{checkpoint.folder} cannot be continued: {' and '.join(refused)} changed since it was written.",
-            f"Undo the change, start anew in another folder, or accept it with allow_drift: {','.join(changed)}",
-        )
-    if changed:
-        log.warning("Going on although %s changed: allow_drift says so.", " and ".join(changed))

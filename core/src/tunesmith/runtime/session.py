@@ -17,7 +17,8 @@ from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import loading, precision
 from tunesmith.runtime.arguments import Demand, build_arguments
-from tunesmith.runtime.checkpoint import Checkpoint, check_drift, clean_up, find_checkpoint
+from tunesmith.runtime.checkpoint import Checkpoint, clean_up, find_checkpoint
+from tunesmith.runtime.drift import check_drift
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
 from tunesmith.runtime.processes import first_decides
@@ -178,7 +179,7 @@ def _resume(session: Session) -> tuple[Checkpoint | None, dict[str, str]]:
     now = fingerprints(plan, session.plugins, folder, data_hash(session.prepared), _renderer(plan, session.plugins))
     checkpoint = first_decides(session.args, lambda: _find_checkpoint(session))
     if checkpoint is not None:
-        check_drift(checkpoint, now, plan["allow_drift"])
+        check_drift(checkpoint, now, plan)
         log.warning("Going on from %s.", checkpoint.folder)
     return checkpoint, now
 
