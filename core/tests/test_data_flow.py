@@ -245,6 +245,78 @@ def test_prompts_end_where_generation_starts_and_keep_the_other_columns(road: Ro
     assert store.facts(0) == {"answer": 4, "level": "é"}
 
 
+#: The tokenizer's own template: an answer shows how long it thought while it is the last.
+LAST_ONLY = """{% for message in messages %}{% if message.role == 'assistant' %}{{ '<s>' }}
+{%- if loop.last %}{{ 'hm ' }}{% endif %}{{ message.content + '<|im_end|>' }}
+{%- else %}{{ '<|im_start|>' + message.content + '<|im_end|>' }}{% endif %}{% endfor %}
+{%- if add_generation_prompt %}{{ '<s>' }}{% endif %}"""
+
+
+def learned_rows(road: Road, store: TokenStore) -> list[tuple[str, str]]:
+    return [(road.text(store[i]["tokens"].ids), road.learned(store, i)) for i in range(len(store))]
+
+
+def test_answers_that_a_template_writes_anew_get_an_example_each(road: Road) -> None:
+    (road.folder / "model" / "chat_template.jinja").write_text(LAST_ONLY)
+    road.write("one", [{"talk": [["a"], ["b"], ["c"], ["d"], ["e"], ["f", 0.5]]}, {"talk": [["a"], ["b"]]}])
+    prepared = road.prepare("one", template="auto")
+    store = TokenStore.open(prepared.train)
+    first, history = "<|im_start|>a<|im_end|><s>", "<|im_start|>a<|im_end|><s>b<|im_end|><|im_start|>c<|im_end|><s>"
+    assert learned_rows(road, store) == [
+        (f"{first}hm b<|im_end|>", "hm b<|im_end|>"),
+        (f"{history}hm d<|im_end|>", "hm d<|im_end|>"),
+        (f"{history}d<|im_end|><|im_start|>e<|im_end|><s>hm f<|im_end|>", "hm f<|im_end|>"),
+        (f"{first}hm b<|im_end|>", "hm b<|im_end|>"),
+    ]
+    assert max(store[2]["tokens"].weights) == 0.5
+    source = prepared.report.sources[0]
+    assert (source.rows_in, source.kept, source.split_conversations) == (2, 4, 1)
+    spoken = (("user", "a"), ("assistant", "b"), ("user", "c"))
+    asked = Conversation(tuple(Turn(role, (Text(word),)) for role, word in spoken))
+    encoder, renderer = make_tools(road.plan("one", template="auto"), road.plugins)
+    assert renderer is not None
+    prompt = encoder.ids(renderer.render(asked, generation_prompt=True))
+    assert tuple(store[1]["tokens"].ids[: len(prompt)].tolist()) == prompt
+
+
+def test_an_answer_that_is_only_seen_may_be_written_anew(road: Road) -> None:
+    (road.folder / "model" / "chat_template.jinja").write_text(LAST_ONLY)
+    talk = [["a"], ["b"], ["c"], ["d"]]
+    road.write("plain", [{"talk": talk}])
+    road.write("quiet", [{"talk": [["a"], ["b", 0], ["c"], ["d"]]}])
+    for name, options in (("plain", {"mask_history": True}), ("quiet", {})):
+        prepared = road.prepare(name, template="auto", **options)
+        assert [learned for _, learned in learned_rows(road, TokenStore.open(prepared.train))] == ["hm d<|im_end|>"]
+        assert prepared.report.sources[0].split_conversations == 0
+    road.write("pref", [{"talk": talk[:3], "chosen": "good", "rejected": "lazy"}], ranking=True)
+    store = road.train("pref", kind="preference", template="auto")
+    assert [road.learned(store, 0, name) for name in store.sequences] == ["hm good<|im_end|>", "hm lazy<|im_end|>"]
+
+
+def test_an_example_of_one_answer_gives_up_its_oldest_exchange_first(road: Road) -> None:
+    (road.folder / "model" / "chat_template.jinja").write_text(LAST_ONLY)
+    road.write("one", [{"talk": [["a"], ["b"], ["c"], ["d"]]}])
+    whole = road.train("one", template="auto").lengths().max()
+    prepared = road.prepare("one", template="auto", cutoff_len=int(whole) - 1)
+    rows = learned_rows(road, TokenStore.open(prepared.train))
+    assert rows[1] == ("<|im_start|>c<|im_end|><s>hm d<|im_end|>", "hm d<|im_end|>")
+    assert prepared.report.sources[0].truncated == 1
+
+
+def test_an_answer_whose_template_writes_no_end_learns_to_stop(road: Road) -> None:
+    bare = TEMPLATE.replace('reply = "{content}<|im_end|>"', 'reply = "{content}"')
+    assert bare != TEMPLATE
+    (road.folder / "small.toml").write_text(bare)
+    road.write("one", [{"talk": [["a"], ["b"], ["c"], ["d"]]}, {"talk": [["a"], ["b"], ["c"], ["d", 0]]}])
+    prepared = road.prepare("one")
+    store = TokenStore.open(prepared.train)
+    assert [road.learned(store, at) for at in range(2)] == ["bd<|im_end|>", "b"]
+    assert prepared.report.sources[0].stops_added == 1
+    road.write("pref", [{"talk": [["a"]], "chosen": "good", "rejected": "lazy"}], ranking=True)
+    store = road.train("pref", kind="preference")
+    assert [road.learned(store, 0, name) for name in store.sequences] == ["good<|im_end|>", "lazy<|im_end|>"]
+
+
 def test_documents_are_learned_whole_and_split_rather_than_cut(road: Road) -> None:
     text = "The quick brown fox jumps over the lazy dog. " * 6
     road.write("texts", [{"text": text}, {"text": "hello <s>"}])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tunesmith.contracts import RewrittenReplies
 from tunesmith.data.conversation import Call, Conversation, Result, Text, Thought, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.templates.auto import AutoRenderer
@@ -50,7 +51,7 @@ def learned(found: AutoRenderer, *turns: Turn) -> list[str]:
 
 def test_replies_are_found_by_prefixes(tmp_path: Path) -> None:
     found = renderer(tmp_path, PREFIX)
-    assert learned(found, ASK, SAY, ASK, SAY) == ["Yo<|im_end|>\n", "Yo<|im_end|>\n"]
+    assert learned(found, ASK, SAY, ASK, SAY) == ["Yo<|im_end|>", "Yo<|im_end|>"]
     prompt = found.render(Conversation((ASK, SAY, ASK)), generation_prompt=True)
     whole = found.render(Conversation((ASK, SAY, ASK, SAY)))
     assert whole.text.startswith(prompt.text)
@@ -67,11 +68,15 @@ def test_replies_are_found_by_marks(tmp_path: Path) -> None:
     assert learned(found, ASK, quiet, ASK, SAY) == ["Yo<|im_end|>"]
 
 
-def test_a_reply_that_history_changes_is_refused_by_turn(tmp_path: Path) -> None:
+def test_a_reply_that_history_changes_is_told_by_turn(tmp_path: Path) -> None:
     found = renderer(tmp_path, LAST_ONLY)
     assert learned(found, ASK, SAY) == ["<think></think>Yo<|im_end|>"]
-    with pytest.raises(TunesmithError, match=r"Turn 2 \(assistant\) is written otherwise once other turns follow it"):
-        found.render(Conversation((ASK, SAY, ASK, SAY)))
+    with pytest.raises(RewrittenReplies, match=r"Turn 2 \(assistant\) is written otherwise once other turns") as told:
+        found.render(Conversation((ASK, SAY, ASK, SAY, ASK, SAY)))
+    assert told.value.turns == {1, 3}
+    with pytest.raises(RewrittenReplies, match=r"Turn 2 \(assistant\)") as told:
+        renderer(tmp_path, LAST_ONLY, default_system="S").render(Conversation((ASK, SAY, ASK, SAY)))
+    assert told.value.turns == {1}
     quiet = Turn("assistant", (Text("Yo"),), 0.0)
     assert learned(found, ASK, quiet, ASK, SAY) == ["<think></think>Yo<|im_end|>"]
     assert found.render(Conversation((ASK, SAY, ASK)), generation_prompt=True).text.endswith("<u>Hi<a>")
@@ -110,7 +115,7 @@ def test_arguments_are_given_as_text_to_templates_that_want_text(tmp_path: Path)
     said = f"({call}.name + {call}.arguments if message.tool_calls else message['content'])"
     source = PREFIX.replace("message['content']", said)
     call = Turn("assistant", (Call("f", {"a": 1}),))
-    assert learned(renderer(tmp_path, source), ASK, call) == ['f{"a": 1}<|im_end|>\n']
+    assert learned(renderer(tmp_path, source), ASK, call) == ['f{"a": 1}<|im_end|>']
 
 
 def test_a_turn_of_two_results_is_refused(tmp_path: Path) -> None:
@@ -168,3 +173,11 @@ def test_a_tokenizer_without_the_stop_token_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(TunesmithError, match=r"has no token '<\|end\|>', which ends an answer of the template 'other'"):
         check_tokens(Other(), facts)
+
+
+def test_an_answer_without_an_end_is_given_one_for_training(tmp_path: Path) -> None:
+    bare = renderer(tmp_path, PREFIX.replace("'<|im_end|>' + '\n'", "''"))
+    assert bare.render(Conversation((ASK, SAY))).end == "<|im_end|>"
+    assert bare.render(Conversation((ASK, SAY, ASK))).end == ""
+    assert bare.render(Conversation((ASK, SAY, ASK)), generation_prompt=True).end == ""
+    assert renderer(tmp_path, PREFIX).render(Conversation((ASK, SAY))).end == ""

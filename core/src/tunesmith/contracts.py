@@ -70,6 +70,17 @@ class Format(Protocol):
         """
 
 
+class RewrittenReplies(TunesmithError):
+    """Answers that the text of the whole conversation holds in another form than the model would write them in.
+
+    ``turns``: their indexes among the conversation's turns. Preparing data gives every answer an example of its own then.
+    """
+
+    def __init__(self, message: str, hint: str, turns: frozenset[int]) -> None:
+        super().__init__(message, hint)
+        self.turns = turns
+
+
 class Renderer(Protocol):
     """Turns conversations into a model's text and generated text back into turns. One per run, for training and serving."""
 
@@ -82,6 +93,7 @@ class Renderer(Protocol):
     def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
         """Render every turn. With ``generation_prompt`` the text ends where the model's next answer starts.
 
+        :raises RewrittenReplies: an answer to learn is written otherwise once other turns follow it.
         :raises TunesmithError: the template cannot express this conversation; the message names the turn.
         """
 

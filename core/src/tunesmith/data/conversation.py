@@ -149,10 +149,15 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A conversation as a model reads it. The border between prompt and answer is always a border between pieces."""
+    """A conversation as a model reads it. The border between prompt and answer is always a border between pieces.
+
+    ``end``: the token that the model ends the last answer with, where the template's text has no place for it. It is no part
+    of the text; training rows learn it, since an answer without an end teaches a model to go on for ever.
+    """
 
     pieces: tuple[Piece, ...]
     media: tuple[Media, ...] = ()
+    end: str = ""
 
     @property
     def text(self) -> str:

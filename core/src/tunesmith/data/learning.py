@@ -9,16 +9,19 @@ feedback       ``tokens``              the last answer; facts: ``desirable``
 document       ``tokens``              all of it
 prompt         ``prompt``              nothing; facts: the row's other columns
 =============  ======================  ================================================================
+
+A conversation whose learned answers cannot all stand in one text, since the template writes an earlier answer otherwise once
+others follow it (reasoning models drop old thoughts), becomes an example for each learned answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunesmith.contracts import BadRow, Renderer
-from tunesmith.data.conversation import Conversation, Document, Example, Feedback, Preference, Prompt, Rendered, Turn
+from tunesmith.contracts import BadRow, Renderer, RewrittenReplies
+from tunesmith.data.conversation import Conversation, Document, Example, Feedback, Piece, Preference, Prompt, Rendered, Turn
 from tunesmith.data.tokens import Encoded, Encoder
 from tunesmith.errors import TunesmithError
 
@@ -41,11 +44,13 @@ class Learning:
 
 @dataclass(slots=True)
 class Draft:
-    """A sequence before it is encoded. ``weights``: those of its learned runs in order; ``None`` leaves them as rendered."""
+    """A sequence before it is encoded. ``weights``: those of its learned runs in order; ``None`` leaves them as rendered.
+    ``ended``: its last answer was given the stop token that the template's own text does not end it with."""
 
     rendered: Rendered
     weights: tuple[float, ...] | None = None
     prompt_too: bool = False
+    ended: bool = False
 
     @property
     def plain(self) -> bool:
@@ -53,36 +58,63 @@ class Draft:
         return self.weights is None and not self.prompt_too
 
 
-def drafts(example: Example, renderer: Renderer | None, encoder: Encoder, wish: Learning) -> list[Draft]:
-    """The sequences of an example, in the order of :data:`SEQUENCES`.
+@dataclass(slots=True)
+class Drafted:
+    """An example and its sequences, in the order of :data:`SEQUENCES`."""
+
+    example: Example
+    drafts: list[Draft]
+
+
+def drafted(example: Example, renderer: Renderer | None, encoder: Encoder, wish: Learning) -> list[Drafted]:
+    """What an example becomes: itself, or an example for each answer where the template writes earlier ones anew.
 
     :raises BadRow: the template cannot express it.
     """
     if isinstance(example, Document):
-        return [Draft(encoder.document(example.text))]
+        return [Drafted(example, [Draft(encoder.document(example.text))])]
     if renderer is None:
         raise TunesmithError("This dataset holds conversations, and the run has no template.", "Write template: NAME.")
     try:
-        return _rendered(example, renderer, wish)
+        return [Drafted(one, made) for one, made in _rendered(example, renderer, wish)]
     except TunesmithError as error:
         raise BadRow(f"{error.message} {error.hint}".strip()) from error
 
 
-def _rendered(example: Example, renderer: Renderer, wish: Learning) -> list[Draft]:
+def _rendered(example: Example, renderer: Renderer, wish: Learning) -> Iterator[tuple[Example, list[Draft]]]:
     if isinstance(example, Conversation):
-        return [_conversation(example, renderer, wish)]
-    if isinstance(example, Prompt):
-        return [Draft(_checked(renderer.render(example.conversation, generation_prompt=True)), ())]
-    if isinstance(example, Preference):
-        return [_judged(example.prompt, answer, renderer) for answer in (example.chosen, example.rejected)]
-    assert isinstance(example, Feedback)
-    turns = example.conversation.turns
-    return [_judged(replace(example.conversation, turns=turns[:-1]), turns[-1:], renderer)]
+        for one, draft in _conversations(example, renderer, wish):
+            yield one, [draft]
+    elif isinstance(example, Prompt):
+        yield example, [Draft(_checked(renderer.render(example.conversation, generation_prompt=True)), ())]
+    elif isinstance(example, Preference):
+        yield example, [_judged(example.prompt, answer, renderer) for answer in (example.chosen, example.rejected)]
+    else:
+        assert isinstance(example, Feedback)
+        turns = example.conversation.turns
+        yield example, [_judged(replace(example.conversation, turns=turns[:-1]), turns[-1:], renderer)]
+
+
+def _conversations(conversation: Conversation, renderer: Renderer, wish: Learning) -> Iterator[tuple[Conversation, Draft]]:
+    try:
+        yield conversation, _conversation(conversation, renderer, wish)
+    except RewrittenReplies:
+        for one in _one_each(conversation):
+            yield one, _conversation(one, renderer, wish)
+
+
+def _one_each(conversation: Conversation) -> Iterator[Conversation]:
+    """For each learned answer the conversation up to it, with nothing else learned."""
+    turns = conversation.turns
+    for at, turn in enumerate(turns):
+        if turn.role == "assistant" and turn.loss_weight > 0:
+            yield _unlearned(replace(conversation, turns=turns[: at + 1]), range(at))
 
 
 def _conversation(conversation: Conversation, renderer: Renderer, wish: Learning) -> Draft:
-    plain = _unweighted(conversation)
-    rendered = _checked(renderer.render(plain))
+    last = len(conversation.turns) - 1
+    seen = {at for at, turn in enumerate(conversation.turns) if turn.loss_weight == 0 or (wish.mask_history and at < last)}
+    plain, rendered = _whole(_unweighted(conversation), renderer, seen)
     weights: tuple[float, ...] | None = None
     if plain is not conversation:
         spoken = zip(conversation.turns, plain.turns, strict=True)
@@ -90,15 +122,49 @@ def _conversation(conversation: Conversation, renderer: Renderer, wish: Learning
     if wish.mask_history:
         before = len(_learned_runs(renderer.render(replace(plain, turns=plain.turns[:-1]), generation_prompt=True)))
         weights = _only_after(before, rendered, weights)
-    return Draft(rendered, weights, wish.train_on_prompt)
+    return _ended(Draft(rendered, weights, wish.train_on_prompt))
 
 
 def _judged(prompt: Conversation, answer: Sequence[Turn], renderer: Renderer) -> Draft:
     """Only the answer is learned: that is the part which is compared or judged."""
-    plain = _unweighted(prompt)
-    rendered = _checked(renderer.render(replace(plain, turns=(*plain.turns, *answer))))
-    before = len(_learned_runs(renderer.render(plain, generation_prompt=True)))
-    return Draft(rendered, _only_after(before, rendered, None))
+    plain, count = _unweighted(prompt), len(prompt.turns)
+    plain, rendered = _whole(replace(plain, turns=(*plain.turns, *answer)), renderer, set(range(count)))
+    asked = replace(plain, turns=plain.turns[:count])
+    before = len(_learned_runs(renderer.render(asked, generation_prompt=True)))
+    return _ended(Draft(rendered, _only_after(before, rendered, None)))
+
+
+def _ended(draft: Draft) -> Draft:
+    rendered = draft.rendered
+    if not rendered.end or (draft.weights is not None and not any(draft.weights[-1:])):
+        return draft
+    pieces = list(rendered.pieces)
+    at = max(at for at, piece in enumerate(pieces) if piece.weight > 0 and piece.text)
+    pieces.insert(at + 1, Piece(rendered.end, True, pieces[at].weight))
+    return replace(draft, rendered=Rendered(tuple(pieces), rendered.media), ended=True)
+
+
+def _whole(conversation: Conversation, renderer: Renderer, seen: Set[int]) -> tuple[Conversation, Rendered]:
+    """The rendered conversation. Answers among ``seen`` that the template writes anew are taken out of what is learned: like
+    in a prompt, they are no run of their own.
+
+    :raises RewrittenReplies: an answer that is to be learned is written anew.
+    """
+    try:
+        return conversation, _checked(renderer.render(conversation))
+    except RewrittenReplies as error:
+        if not error.turns <= seen:
+            raise
+        conversation = _unlearned(conversation, error.turns)
+        return conversation, _checked(renderer.render(conversation))
+
+
+def _unlearned(conversation: Conversation, which: Collection[int]) -> Conversation:
+    turns = (
+        replace(turn, weight=0.0) if turn.role == "assistant" and at in which else turn
+        for at, turn in enumerate(conversation.turns)
+    )
+    return replace(conversation, turns=tuple(turns))
 
 
 def _unweighted(conversation: Conversation) -> Conversation:

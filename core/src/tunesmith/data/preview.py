@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -10,7 +10,7 @@ from tunesmith.contracts import BadRow, Format, Renderer, Source
 from tunesmith.data.columns import fill
 from tunesmith.data.conversation import Piece, Rendered
 from tunesmith.data.dataset_rows import make_format
-from tunesmith.data.learning import SEQUENCES, Draft, drafts, weigh
+from tunesmith.data.learning import SEQUENCES, Draft, drafted, weigh
 from tunesmith.data.preparation import make_tools, wishes_for
 from tunesmith.data.tokens import Encoder
 from tunesmith.data.work import Wishes
@@ -41,7 +41,8 @@ def preview(plan: Plan, plugins: Plugins, count: int) -> Iterator[Previewed]:
 
 
 def preview_row(plan: Plan, plugins: Plugins, number: int) -> tuple[Previewed, ...]:
-    """Row ``number`` (from 1) of the training data, before anything is cut: one sequence, or two of a preference.
+    """Row ``number`` (from 1) of the training data, before anything is cut: one sequence, two of a
+    preference, or one for each answer where the template writes earlier ones anew.
 
     :raises TunesmithError: there is no such row.
     """
@@ -82,18 +83,22 @@ class Look:
 
     def at(self, place: str, row: Mapping[str, object]) -> Iterator[Previewed]:
         """The sequences of one row."""
-        name = self.dataset.name
         try:
             example = self.format.read(fill(dict(row), self.wishes.placeholders), self.dataset.kind)
-            made = drafts(example, self.renderer, self.encoder, self.wishes.learning)
+            made = drafted(example, self.renderer, self.encoder, self.wishes.learning)
         except BadRow as bad:
-            yield Previewed(name, place, "", bad=f"{bad.column}: {bad.reason}" if bad.column else bad.reason)
+            yield Previewed(self.dataset.name, place, "", bad=f"{bad.column}: {bad.reason}" if bad.column else bad.reason)
             return
+        for number, one in enumerate(made, start=1):
+            part = f", answer {number} of {len(made)}" if len(made) > 1 else ""
+            yield from self._sequences(f"{place}{part}", one.drafts)
+
+    def _sequences(self, place: str, made: Sequence[Draft]) -> Iterator[Previewed]:
         encoded = self.encoder.encode([draft.rendered for draft in made])
         for sequence, draft, tokens in zip(SEQUENCES[self.dataset.kind], made, encoded, strict=True):
             runs = zip(weigh(tokens, draft).weights, tokens.lengths, strict=True)
             learned = sum(length for weight, length in runs if weight > 0 or draft.prompt_too)
-            yield Previewed(name, place, sequence, weighed(draft), len(tokens), learned)
+            yield Previewed(self.dataset.name, place, sequence, weighed(draft), len(tokens), learned)
 
 
 def weighed(draft: Draft) -> Rendered:

@@ -38,10 +38,14 @@ class SourceReport:
     """One dataset.
 
     :param rows_in: rows that were read.
-    :param kept: examples that came of them; with ``split`` documents more than rows.
+    :param kept: examples that came of them; with split documents and conversations more than rows.
     :param dropped: rows that were left out, by reason; bad rows among them.
     :param duplicates: kept examples whose tokens equal those of an earlier one; they stay in.
     :param truncated: examples that lost tokens to ``cutoff_len``, ``answers_cut`` of them the end of a learned answer.
+    :param split_documents: documents that were too long and became several examples.
+    :param split_conversations: conversations that became an example for each answer, since the template writes earlier
+        answers otherwise once others follow them.
+    :param stops_added: examples whose last answer got the stop token that the template's own text does not end it with.
     :param tokens_lost: tokens that went with them, and with rows dropped for their length.
     :param nothing_to_learn: rows left out because all their weights were zero.
     :param shortest_prompt: tokens of the shortest prompt among rows that were dropped for theirs.
@@ -61,6 +65,8 @@ class SourceReport:
     truncated: int = 0
     answers_cut: int = 0
     split_documents: int = 0
+    split_conversations: int = 0
+    stops_added: int = 0
     tokens_lost: int = 0
     nothing_to_learn: int = 0
     tokens: int = 0
@@ -132,6 +138,8 @@ class Tally:
     truncated: int = 0
     answers_cut: int = 0
     split_documents: int = 0
+    split_conversations: int = 0
+    stops_added: int = 0
     tokens_lost: int = 0
     nothing_to_learn: int = 0
     tokens: int = 0
@@ -180,6 +188,8 @@ class Tally:
             truncated=self.truncated,
             answers_cut=self.answers_cut,
             split_documents=self.split_documents,
+            split_conversations=self.split_conversations,
+            stops_added=self.stops_added,
             tokens_lost=self.tokens_lost,
             nothing_to_learn=self.nothing_to_learn,
             tokens=self.tokens,
@@ -223,6 +233,8 @@ ROWS: Mapping[str, str] = {
     "truncated": "truncated",
     "  answers cut": "answers_cut",
     "documents split": "split_documents",
+    "conversations split": "split_conversations",
+    "stop tokens added": "stops_added",
     "tokens lost": "tokens_lost",
     "tokens": "tokens",
     "tokens learned": "tokens_learned",

@@ -12,7 +12,7 @@ from tunesmith.contracts import BadRow, Format, Renderer
 from tunesmith.data.columns import fill
 from tunesmith.data.conversation import Example
 from tunesmith.data.cutoff import PROMPT_TOO_LONG, TOO_LONG, Overflow, Shortened, shorten, split
-from tunesmith.data.learning import SEQUENCES, Draft, Learning, drafts, facts, learn_prompt, weigh, without_oldest
+from tunesmith.data.learning import SEQUENCES, Draft, Drafted, Learning, drafted, facts, learn_prompt, weigh, without_oldest
 from tunesmith.data.report import BadRowReport, Tally
 from tunesmith.data.store import Sequences
 from tunesmith.data.tokens import Encoded, Encoder
@@ -54,7 +54,7 @@ class Block:
 
 @dataclass(slots=True)
 class _Row:
-    """A row on its way. ``length``: tokens before anything was cut, of the longest sequence."""
+    """A row, or an answer of it, on its way. ``length``: tokens before anything was cut, of the longest sequence."""
 
     number: int
     place: str
@@ -62,6 +62,7 @@ class _Row:
     drafts: list[Draft]
     encoded: list[Encoded] = field(default_factory=list)
     length: int = 0
+    only_last: bool = False
 
 
 class Worker:
@@ -80,7 +81,7 @@ class Worker:
         :raises TunesmithError: a row is too long and ``overflow: error`` is set.
         """
         tally = Tally(rows_in=len(rows))
-        read = [done for number, row in enumerate(rows) if (done := self._read(number, row, tally))]
+        read = [done for number, row in enumerate(rows) for done in self._read(number, row, tally)]
         flat = self._encoder.encode([draft.rendered for row in read for draft in row.drafts])
         each = len(self._names)
         for number, row in enumerate(read):
@@ -91,26 +92,30 @@ class Worker:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _read(self, number: int, placed: Row, tally: Tally) -> _Row | None:
+    def _read(self, number: int, placed: Row, tally: Tally) -> list[_Row]:
         place, row = placed
         tally.columns.update(row)
         if self._wishes.placeholders:
             row = fill(row, self._wishes.placeholders)
         try:
             example = self._format.read(row, self._wishes.kind)
-            return _Row(number, place, example, self._drafts(example))
+            made = self._drafted(example)
         except BadRow as bad:
             column = (bad.column or "").partition("[")[0]
             tally.add_bad(BadRowReport(place, bad.column, bad.reason), f"bad row{f' ({column})' if column else ''}")
-            return None
+            return []
+        alone = len(made) > 1
+        tally.split_conversations += alone
+        tally.stops_added += sum(any(draft.ended for draft in one.drafts) for one in made)
+        return [_Row(number, place, one.example, one.drafts, only_last=alone or self._wishes.only_last) for one in made]
 
-    def _drafts(self, example: Example) -> list[Draft]:
-        return drafts(example, self._renderer, self._encoder, self._wishes.learning)
+    def _drafted(self, example: Example) -> list[Drafted]:
+        return drafted(example, self._renderer, self._encoder, self._wishes.learning)
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
     def _fit(self, row: _Row, tally: Tally) -> list[list[Encoded]]:
-        """The examples that a row becomes: usually one, several for a long document, none when it is dropped."""
+        """The examples that come of it: usually one, several for a long document, none when it is dropped."""
         limit, overflow = self._wishes.cutoff_len, self._wishes.overflow
         if row.length <= limit and all(draft.plain for draft in row.drafts) and all(encoded.learned for encoded in row.encoded):
             return [row.encoded]
@@ -127,7 +132,7 @@ class Worker:
 
     def _shortened(self, row: _Row, tally: Tally) -> list[list[Encoded]]:
         limit, before = self._wishes.cutoff_len, sum(map(len, row.encoded))
-        if row.length > limit and self._wishes.only_last:
+        if row.length > limit and row.only_last:
             self._shorten_history(row, limit)
         both = [self._cut(encoded, draft, limit) for encoded, draft in zip(row.encoded, row.drafts, strict=True)]
         kept = [done.encoded for done in both if done.encoded is not None]
@@ -154,7 +159,8 @@ class Worker:
         """Leave out the oldest exchanges until the row fits or none is left."""
         while max(map(len, row.encoded)) > limit and (shorter := without_oldest(row.example)) is not None:
             row.example = shorter
-            row.drafts = self._drafts(shorter)
+            (made,) = self._drafted(shorter)
+            row.drafts = made.drafts
             row.encoded = self._encoder.encode([draft.rendered for draft in row.drafts])
 
     def _drop(self, row: _Row, reason: str, tally: Tally) -> list[list[Encoded]]:

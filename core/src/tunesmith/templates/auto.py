@@ -1,22 +1,24 @@
 """``template: auto``: conversations rendered by the tokenizer's own chat template.
 
 What is learned is found by the template's generation marks, else by prefixes: the text up to a reply, rendered as a prompt,
-must begin the whole text. Where neither tells, the turn is refused by name; never is everything learned, and never nothing.
+must begin the whole text. Answers that the template writes otherwise once turns follow them are told by number, so that each
+gets an example of its own; where nothing tells, the turn is refused by name. Never is everything learned, and never nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tunesmith.contracts import Renderer
+from tunesmith.contracts import Renderer, RewrittenReplies
 from tunesmith.data.conversation import Call, Conversation, Media, Part, Piece, Rendered, Result, Text, Thought, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.templates.model import Thinking, ToolTable
+from tunesmith.templates.parse import LANGUAGE
 from tunesmith.templates.render import common_atoms
 from tunesmith.templates.sandbox import CLOSE_MARK, OPEN_MARK, Refused, run
 from tunesmith.templates.thinking import read_back
@@ -25,16 +27,19 @@ from tunesmith.templates.tools import parse_calls
 
 #: What templates that ask for the day are told when the run names none.
 DEFAULT_DAY = "2024-07-26"
+#: The end of an answer, in characters, in which its stop token is looked for; some templates write another token after it.
+_TAIL = 64
 _INSTEAD = "Name the model's template (tunesmith template list), or leave the turn out of what is learned."
 
 
 @dataclass(frozen=True)
 class _Span:
-    """One learned stretch, ``[start, end)``, of the turn at ``index`` of the messages."""
+    """One learned stretch, ``[start, end)``, of the turn with the index ``turn``."""
 
     start: int
     end: int
     weight: float
+    turn: int = -1
 
 
 class AutoRenderer(Renderer):
@@ -56,7 +61,7 @@ class AutoRenderer(Renderer):
         self.options = dict(options)
         self.day = self.options.get("date") or DEFAULT_DAY
         self.fingerprint = hashlib.sha256(
-            json.dumps([self.source, sorted(self.options.items()), facts.bos, facts.eos], default=str).encode()
+            json.dumps([LANGUAGE, self.source, sorted(self.options.items()), facts.bos, facts.eos], default=str).encode()
         ).hexdigest()
         self.stop = self._stops()
 
@@ -69,8 +74,18 @@ class AutoRenderer(Renderer):
         if marks:
             spans = list(self._by_marks(turns, marks))
         else:
-            spans = list(self._by_prefix(turns, messages, conversation.tools, text, needed=not generation_prompt))
-        return Rendered(tuple(self._pieces(text, spans, turns)))
+            spans = self._by_prefix(turns, messages, conversation.tools, text)
+            if not generation_prompt:
+                self._check_places(turns, {span.turn for span in spans}, added=len(turns) - len(conversation.turns))
+        end = "" if generation_prompt else self._missing_end(turns[-1], text, spans)
+        return Rendered(tuple(self._pieces(text, spans, turns)), end=end)
+
+    def _missing_end(self, turn: Turn, text: str, spans: Sequence[_Span]) -> str:
+        """The token that ends the last answer, where the template's text has none."""
+        if turn.role != "assistant" or turn.loss_weight == 0 or not self.stop or not spans:
+            return ""
+        said = text[spans[-1].start : spans[-1].end]
+        return "" if not said or any(stop in said[-_TAIL:] for stop in self.stop) else self.stop[0]
 
     def text_of(self, conversation: Conversation, *, generating: bool = False) -> str:
         """The text alone, where nothing is to be learned from it.
@@ -147,21 +162,30 @@ class AutoRenderer(Renderer):
         for (start, end), weight in zip(marks, weights, strict=True):
             yield _Span(start, end, weight)
 
-    def _by_prefix(
-        self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], text: str, *, needed: bool
-    ) -> Iterator[_Span]:
-        """The stretch of each reply. Of a prompt nothing is learned, so that there (``needed`` is false) a reply whose place
-        cannot be told is only seen."""
+    def _by_prefix(self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], text: str) -> list[_Span]:
+        """The stretch of each answer that is written as it would be if nothing followed it."""
+        spans = []
         for at, turn in enumerate(turns):
-            if turn.role != "assistant" or turn.loss_weight == 0:
-                continue
-            try:
-                start, end = self._place(messages, at, tools, text)
-            except Refused as error:
-                if needed:
-                    raise TunesmithError(f"Turn {at + 1} (assistant) {error}.", _INSTEAD) from error
-                continue
-            yield _Span(start, end, turn.loss_weight)
+            if turn.role == "assistant" and turn.loss_weight > 0:
+                try:
+                    start, end = self._place(messages, at, tools, text)
+                except Refused:
+                    continue
+                spans.append(_Span(start, end, turn.loss_weight, at))
+        return spans
+
+    def _check_places(self, turns: Sequence[Turn], placed: Set[int], added: int) -> None:
+        """Every learned answer must have its place; ``added`` turns stand before those of the conversation."""
+        missing = [
+            at for at, turn in enumerate(turns) if turn.role == "assistant" and turn.loss_weight > 0 and at not in placed
+        ]
+        if not missing:
+            return
+        if missing[-1] == len(turns) - 1:
+            raise TunesmithError(f"Turn {len(turns)} (assistant) does not begin as the prompt before it does.", _INSTEAD)
+        why = "is written otherwise once other turns follow it, so that it cannot be learned in its place"
+        turn = missing[0] - added + 1
+        raise RewrittenReplies(f"Turn {turn} (assistant) {why}.", _INSTEAD, frozenset(at - added for at in missing))
 
     def _place(self, messages: list[dict[str, Any]], at: int, tools: Sequence[Any], text: str) -> tuple[int, int]:
         prompt = self._run(messages[:at], tools, True)
@@ -169,8 +193,13 @@ class AutoRenderer(Renderer):
         before = self._run(messages[:at], tools, False) if at else ""
         start = len(prompt) if so_far.startswith(prompt) else common_atoms(so_far, prompt)
         if not text.startswith(so_far) or start < common_atoms(before, prompt):
-            raise Refused("is written otherwise once other turns follow it, so that it cannot be learned in its place")
-        return start, len(so_far)
+            raise Refused("is written otherwise once other turns follow it")
+        return start, self._end(so_far, start)
+
+    def _end(self, text: str, start: int) -> int:
+        """Where the answer at the end of a text stops: white space after the stop token is none of it."""
+        bare = text.rstrip()
+        return max(start, len(bare) if bare.endswith(self.stop) else len(text))
 
     def _pieces(self, text: str, spans: Sequence[_Span], turns: Sequence[Turn]) -> Iterator[Piece]:
         content = list(self._forgeries(text, turns))

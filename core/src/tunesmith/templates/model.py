@@ -158,6 +158,8 @@ class Template:
     :param later_system: a system turn that is not the first.
     :param prompt: the head of an answer; ``start``: what generation starts from beyond it, part of no training text by itself.
     :param reply: what the model writes, stop token included; ``after``: follows it, seen and not learned.
+    :param end: the token that ends the last answer in training rows where the published text ends it with none; the first
+        of ``stop`` where nothing is said. ``render`` does not write it.
     :param tool: consecutive results together. ``ending``: comes after the last turn.
     :param order: ``alternate`` refuses anything but user and assistant in turns.
     :param parts: named pieces of slots, for what slots share or what holds itself.
@@ -191,6 +193,7 @@ class Template:
     start: Slot = ()
     reply: Slot = ()
     after: Slot = ()
+    end: Slot = ()
     tool: Slot = ()
     ending: Slot = ()
     parts: Mapping[str, Slot] = field(default_factory=dict)
@@ -202,7 +205,7 @@ class Template:
             yield key, getattr(self, key)
 
 
-SLOT_KEYS = ("prefix", "system", "later_system", "user", "prompt", "start", "reply", "after", "tool", "ending")
+SLOT_KEYS = ("prefix", "system", "later_system", "user", "prompt", "start", "reply", "after", "end", "tool", "ending")
 TOOL_SLOT_KEYS = ("declare", "open", "call", "between", "close", "result")
 
 

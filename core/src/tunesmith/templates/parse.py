@@ -30,7 +30,7 @@ from tunesmith.templates.slots import BadSlot, check_condition, parse_slot
 from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_toml
 
 #: Changes when the meaning of a table changes, so that fingerprints change with it.
-LANGUAGE = 1
+LANGUAGE = 2
 _TEXTS = ("summary", "source", "default_system", "bos", "eos", "order")
 _LISTS = ("models", "notes", "differs", "stop", "leaves_out")
 _TABLES = ("date", "thinking", "channels", "refuse")

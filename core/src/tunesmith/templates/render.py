@@ -96,7 +96,7 @@ class DeclaredRenderer(Renderer):
         check_fits(thread, self.template, self._writers.can, generation_prompt)
         if self.generic and thread.tools:
             thread.system = self._declared(thread)
-        return _Rendering(self._writers, self._base, thread, generation_prompt).rendered()
+        return _Rendering(self._writers, self._base, thread, generation_prompt).rendered(self.stop)
 
     def _declared(self, thread: Thread) -> str:
         if not self._writers.can["system"]:
@@ -243,20 +243,35 @@ class _Rendering:
         self.last_answer = max((at for at, beat in beats if beat.role == "assistant"), default=-1)
         self.last_words = max((at for at, beat in beats if beat.role == "assistant" and not beat.calls), default=-1)
 
-    def rendered(self) -> Rendered:
+    def rendered(self, stops: tuple[str, ...]) -> Rendered:
         self._write("prefix", self.base)
         if self.thread.system is not None or (self.thread.tools and self.writers.system_tools):
             self._write("system", self.base)
-        beats, seen = self.thread.beats, set()
+        beats, seen, end, start = self.thread.beats, set(), "", 0
         for at, beat in enumerate(beats):
             self.base["round"] += beat.role == "user"
             scope = self._scope(at, beat, beat.role not in seen)
             seen.add(beat.role)
+            start = len(self.rows)
             self._beat(beat, scope)
-        self._write("ending", self.base)
         if self.generating:
+            self._write("ending", self.base)
             self._prompt(seen)
-        return Rendered(tuple(Piece("".join(texts), control, weight) for texts, control, weight in self.rows))
+        else:
+            end = self._end(scope, stops, start) if beats else ""
+            self._write("ending", self.base)
+        return Rendered(tuple(Piece("".join(texts), control, weight) for texts, control, weight in self.rows), end=end)
+
+    def _end(self, scope: dict[str, Any], stops: tuple[str, ...], start: int) -> str:
+        """The token that ends the last answer, where that was written without one; ``start``: its first row."""
+        learned = [row for row in self.rows[start:] if row[2] > 0]
+        if scope["role"] != "assistant" or not learned:
+            return ""
+        texts, control, _ = learned[-1]
+        if control and any(stop in "".join(texts) for stop in stops):
+            return ""
+        writer = self.writers.slots["end"]
+        return written(writer, scope) if writer is not None else stops[0]
 
     def _scope(self, at: int, beat: Beat | None, first: bool) -> dict[str, Any]:
         beats = self.thread.beats
