@@ -1,4 +1,4 @@
-"""Write ``training_arguments.json``: the training arguments of the installed transformers as flat keys.
+"""Write ``training_arguments.json``: the training arguments of the installed transformers as flat keys, and its optimizers.
 
 Run it after raising the transformers version: ``python tools/generate_training_arguments.py``. Names, defaults and help come
 from the library; types too, except where the library's are wider than what it accepts (``CLOSER``).
@@ -6,10 +6,13 @@ from the library; types too, except where the library's are wider than what it a
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import enum
+import inspect
 import json
 import re
+import textwrap
 import types
 import typing
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import transformers
 from transformers import Seq2SeqTrainingArguments
+from transformers.trainer_optimizer import _OPTIMIZER_HANDLERS
 from transformers.training_args import OptimizerNames, trainer_log_levels
 from tunesmith.kinds import is_union, read_kind, write_kind
 from tunesmith.values import convert
@@ -62,6 +66,38 @@ BOUNDS |= {
 }
 BOUNDS |= {name: {"above": 0} for name in ("num_train_epochs", "adam_epsilon", "ddp_timeout", "generation_max_length")}
 BOUNDS |= {name: {"least": 0, "below": 1} for name in ("adam_beta1", "adam_beta2", "label_smoothing_factor")}
+
+#: What to ``pip install`` for a package whose distribution has another name than its module.
+INSTALL = {
+    "lomo_optim": "lomo-optim",
+    "optimi": "torch-optimi",
+    "torch_npu": "torch-npu",
+    "torch_xla": "torch-xla",
+}
+_PICKLED = "keeps objects in its state that only pickle could write into a checkpoint"
+#: Beginning of a name → why nothing with such a name is run, and what to write instead.
+REFUSED = {
+    "galore_": (_PICKLED, "Write use_galore: true and leave optim out."),
+    "apollo_": (_PICKLED, "Write use_apollo: true and leave optim out."),
+    "adamw_anyprecision": ("needs torchdistx, which is published no longer", "Write pure_bf16: true with optim: adamw_torch."),
+}
+
+
+def optimizers() -> list[dict[str, str]]:
+    """Every value of ``optim`` with the package that the library imports for it, read from the code that does so."""
+    return [_optimizer(name) for name in OptimizerNames]
+
+
+def _optimizer(name: OptimizerNames) -> dict[str, str]:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(_OPTIMIZER_HANDLERS[name])))
+    modules = {node.module.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    needed = sorted(modules - {"torch"})
+    words = {"name": name.value}
+    for beginning, (why, instead) in REFUSED.items():
+        if name.value.startswith(beginning):
+            return words | {"refused": why, "instead": instead}
+    words |= {"needs": needed[0], "install": INSTALL.get(needed[0], needed[0])} if needed else {}
+    return words | ({"schedule": "constant"} if name.value.startswith("schedule_free") else {})
 
 
 def arguments() -> list[dict[str, Any]]:
@@ -114,9 +150,13 @@ def _sentence(text: str) -> str:
 
 
 def text() -> str:
-    """The whole file: one argument a line, so that a new version shows as a short difference."""
-    lines = ",\n".join("  " + json.dumps(argument) for argument in arguments())
-    return f'{{\n "transformers": "{transformers.__version__}",\n "arguments": [\n{lines}\n ]\n}}\n'
+    """The whole file: one thing a line, so that a new version shows as a short difference."""
+    version, lists = json.dumps(transformers.__version__), {"arguments": arguments(), "optimizers": optimizers()}
+    return f'{{\n "transformers": {version},\n' + ",\n".join(_lines(name, items) for name, items in lists.items()) + "\n}\n"
+
+
+def _lines(name: str, items: list[dict[str, Any]]) -> str:
+    return f' "{name}": [\n' + ",\n".join("  " + json.dumps(item) for item in items) + "\n ]"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -310,3 +311,25 @@ def test_planning_imports_nothing_heavy(tmp_path: Path, model: Path, data: Path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "plan of tunesmith train" in done.stdout
+
+
+# ---- optimizers of transformers ----------------------------------------------------------------------------------------
+
+
+def test_an_optimizer_of_transformers_says_what_to_install(make: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "optimi" else name)
+    missing = [problem for problem in make(optim="stable_adamw").missing if "optimi" in problem.what]
+    assert [problem.instead for problem in missing] == ["pip install torch-optimi"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"optim": "galore_adamw"}, "optim: galore_adamw keeps objects in its state that only pickle could write"),
+        ({"optim": "apollo_adamw_layerwise"}, "Write use_apollo: true"),
+        ({"optim": "adamw_anyprecision"}, "published no longer"),
+        ({"optim": "schedule_free_adamw", "lr_scheduler_type": "cosine"}, "Write lr_scheduler_type: constant"),
+    ],
+)
+def test_an_optimizer_of_transformers_that_would_not_do_is_refused(make: MakePlan, keys: dict[str, str], words: str) -> None:
+    assert words in problems(make, **keys)

@@ -384,9 +384,18 @@ class Reward(Protocol):
 class Optimizer(Protocol):
     """An optimizer beyond transformers' own. Made as ``optimizer(plan)``."""
 
+    def __init__(self, plan: Plan) -> None: ...
+
     @abstractmethod
     def build(self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any) -> torch.optim.Optimizer:
-        """The optimizer over ``groups``."""
+        """The optimizer over ``groups``, each with its own ``weight_decay`` and perhaps its own ``lr``, which must be kept.
+
+        Its ``state_dict`` holds tensors and plain values only, and ``load_state_dict`` goes on exactly where that was written.
+        """
+
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """Training arguments that it sets. A clash with what the user wrote is an error."""
+        return {}
 
 
 class Tracker(Protocol):

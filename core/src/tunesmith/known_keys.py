@@ -2,7 +2,7 @@
 
 ``keys.csv`` has one row for each key of the program whose configuration dialect this is. ``status`` is *owned* (somebody here
 declares it), *translated* (another key does it), *later* (a package still to come will own it) or *refused* (with the reason).
-``only_with`` names what gives the key an effect: a key that is on (``use_galore``), a key's value (``stage=dpo kto``), a
+``only_with`` names what gives the key an effect: a key that is on (``use_kt``), a key's value (``stage=dpo kto``), a
 command (``command=api``), or a word for what no key says (``media``).
 """
 
@@ -92,11 +92,38 @@ def _key(row: Row) -> Key:
     return Key(row.name, kind, default, help_, row.owner, row.area, row.status, reason, None, row.only_with, row.owner)
 
 
+@dataclass(frozen=True)
+class LibraryOptimizer:
+    """One value of ``optim``: the package that transformers imports for it and what to ``pip install``, or why it is refused.
+
+    ``schedule``: what ``lr_scheduler_type`` has to begin with.
+    """
+
+    name: str
+    needs: str = ""
+    install: str = ""
+    schedule: str = ""
+    refused: str = ""
+    instead: str = ""
+
+
+@cache
+def _from_transformers() -> Mapping[str, Any]:
+    """A file that is generated from the library."""
+    plain: dict[str, Any] = json.loads(resources.files("tunesmith").joinpath("training_arguments.json").read_text("utf-8"))
+    return plain
+
+
 @cache
 def training_arguments() -> Mapping[str, Key]:
-    """The training arguments of transformers, from a file that is generated from the library."""
-    plain = json.loads(resources.files("tunesmith").joinpath("training_arguments.json").read_text(encoding="utf-8"))
-    return {argument["name"]: _training_argument(argument) for argument in plain["arguments"]}
+    """The training arguments of transformers."""
+    return {argument["name"]: _training_argument(argument) for argument in _from_transformers()["arguments"]}
+
+
+@cache
+def library_optimizers() -> Mapping[str, LibraryOptimizer]:
+    """What transformers' ``optim`` can name."""
+    return {one["name"]: LibraryOptimizer(**one) for one in _from_transformers()["optimizers"]}
 
 
 def _training_argument(plain: Mapping[str, Any]) -> Key:

@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "tuner": Kind("tuners"),
     "trainer": Kind("trainers"),
     "reward": Kind("rewards", _LIGHT),
+    "optimizer": Kind("optimizers"),
     "accelerator": Kind("accelerators"),
     "backend": Kind("backends"),
     "engine": Kind("engines"),

@@ -154,7 +154,7 @@ class RewardSpec(Spec):
 
 @dataclass(frozen=True)
 class Switch:
-    """The flat key that turns something on, and the value that does it (``use_galore``: ``True``)."""
+    """The flat key that turns something on, and the value that does it (``use_acme``: ``True``)."""
 
     key: str
     value: Any = True
@@ -162,9 +162,16 @@ class Switch:
 
 @dataclass(frozen=True)
 class OptimizerSpec(Spec):
-    """An optimizer beyond transformers' own, turned on by ``switch``."""
+    """An optimizer beyond transformers' own, turned on by ``switch``; a value of ``optim`` can be one.
+
+    :param whole_weights: it moves the model's own weights, and makes no sense over a tuner that adds some and saves those.
+    :param states: ``"module:function"``, called while planning as ``function(shapes, value)`` with the shape of every weight
+        by name and flat key → value: how many numbers it keeps for each number that learns. Adam's two where empty.
+    """
 
     switch: Switch | None = None
+    whole_weights: bool = False
+    states: str = ""
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,15 @@ def _adapters(draft: Draft) -> None:
                 draft.problem("quantization_bit", f"{spec.name} cannot train over quantised weights", "Use an adapter tuner.")
 
 
+def _optimizer(draft: Draft) -> None:
+    """Optimizers that move the model's own weights, and tuners that leave those alone."""
+    for spec in draft.picked("optimizers"):
+        for tuner in draft.picked("tuners"):
+            if spec.whole_weights and tuner.saves == "adapter":
+                what = f"{spec.switch.key} moves the model's own weights, which finetuning_type: {tuner.name} leaves alone"
+                draft.problem(spec.switch.key, what, "Use a tuner that trains the weights themselves, or another optimizer.")
+
+
 def _template(draft: Draft) -> None:
     """``template: auto`` needs a template that the tokenizer brings."""
     needs = "templates" in draft.command.picks and not draft.picked("templates") and draft.value("template") in (None, "auto")
@@ -137,6 +146,7 @@ CHECKS: tuple[Check, ...] = (
     _validation,
     _streaming,
     _adapters,
+    _optimizer,
     _template,
     _output,
 )

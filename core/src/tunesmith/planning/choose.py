@@ -12,6 +12,7 @@ from typing import Any
 
 from tunesmith.contracts import Probe
 from tunesmith.errors import TunesmithError
+from tunesmith.known_keys import library_optimizers
 from tunesmith.planning.draft import Draft
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
@@ -87,6 +88,28 @@ def _optimizer(draft: Draft, axis: str) -> None:
     if len(picked) > 1:
         names = " and ".join(f"{spec.switch.key}" for spec in picked)
         draft.problem(picked[-1].switch.key, f"{names} each choose an optimizer", "Keep one of them.")
+    for spec in picked:
+        if spec.switch.key != "optim" and draft.given("optim"):
+            what = f"{spec.switch.key} and optim: {draft.value('optim')} each choose an optimizer"
+            draft.problem("optim", what, "Keep one of them.")
+    if not picked:
+        _library_optimizer(draft)
+
+
+def _library_optimizer(draft: Draft) -> None:
+    """One of transformers' own: whether it is here."""
+    name = str(draft.value("optim"))
+    known = library_optimizers().get(name)
+    if package := _known(draft, "optimizers", name):
+        draft.lacks("optim", f"the optimizer {name!r} is not installed", _whence(draft, package))
+    elif known and known.refused:
+        draft.problem("optim", f"optim: {name} {known.refused}", known.instead)
+    elif known and known.needs and importlib.util.find_spec(known.needs) is None:
+        what = f"optim: {name} needs the package {known.needs}, which is not installed"
+        draft.lacks("optim", what, f"pip install {known.install}")
+    if known and not str(draft.value("lr_scheduler_type")).startswith(known.schedule):
+        what = f"optim: {name} makes up for a schedule, and lr_scheduler_type is {draft.value('lr_scheduler_type')}"
+        draft.problem("optim", what, f"Write lr_scheduler_type: {known.schedule}")
 
 
 def _accelerators(draft: Draft, axis: str) -> None:

@@ -44,7 +44,7 @@ def estimate(draft: Draft) -> None:
 def _training(draft: Draft, shape: ModelShape) -> tuple[dict[str, int], int]:
     trainable = count_trainable(draft, shape)
     size = 2 if draft.value("pure_bf16") else 4
-    states = OPTIMIZER_STATES.get(str(draft.value("optim")), ADAM_STATES)
+    states = count_states(draft, shape)
     parts = {
         "weights": _weights(draft, shape, trainable),
         "gradients": trainable * size,
@@ -52,6 +52,16 @@ def _training(draft: Draft, shape: ModelShape) -> tuple[dict[str, int], int]:
         **_activations(draft, shape),
     }
     return parts, trainable
+
+
+def count_states(draft: Draft, shape: ModelShape) -> float:
+    """How many numbers the picked optimizer keeps for each one that learns."""
+    for spec in draft.picked("optimizers"):
+        if spec.states:
+            module, _, function = spec.states.partition(":")
+            return float(getattr(import_module(module), function)(shape.weights, draft.value))
+        return ADAM_STATES
+    return OPTIMIZER_STATES.get(str(draft.value("optim")), ADAM_STATES)
 
 
 def count_trainable(draft: Draft, shape: ModelShape) -> int:

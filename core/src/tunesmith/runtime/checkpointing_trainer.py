@@ -67,7 +67,18 @@ class SessionTrainer(Trainer):
         if self.session.fresh:
             fit_to_data(self)
         with self.interruption.listening():
-            return super().train(*args, **kwargs)
+            output = super().train(*args, **kwargs)
+        self._take_weights_to_keep()
+        return output
+
+    def _take_weights_to_keep(self) -> None:
+        """Optimizers that train at another point than the one they have found (schedule-free ones) put that one in place.
+
+        A run that goes on leaves it again at its next step, exactly as one that is resumed from there.
+        """
+        settle = getattr(self.optimizer, "eval", None)
+        if callable(settle):
+            settle()
 
     @property
     def stopped(self) -> str:
@@ -142,6 +153,7 @@ class SessionTrainer(Trainer):
         self.store_flos()
         target = self.session.output_dir / f"checkpoint-{self.state.global_step}"
         self._note_best(target)
+        self._take_weights_to_keep()
         with self._writing(target), self._staged(target) as folder:
             self._save(str(folder))
             if not self.args.save_only_model or self.interruption.reason:

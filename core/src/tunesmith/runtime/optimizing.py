@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.errors import TunesmithError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
 
@@ -17,6 +19,9 @@ def build_optimizer(trainer: Any, model: PreTrainedModel) -> Any:
     if groups is None:
         return None
     kind, kwargs = trainer.get_optimizer_cls_and_kwargs(trainer.args, model)
+    if {"params", "model", "optimizer_dict"} & set(kwargs):
+        what = f"optim: {trainer.args.optim.value} makes its own groups of weights, and so does the tuner."
+        raise TunesmithError(what, "Write another optim, or leave out what gives some weights their own learning rate.")
     return kind(groups, **kwargs)
 
 

@@ -138,9 +138,12 @@ def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session
     backend: Backend = next(_made(plan, plugins, "backends"))
     launcher: Launcher = next(_made(plan, plugins, "launchers"))
     accelerators = _in_order(plan, plugins)
+    optimizer: Optimizer | None = next(_made(plan, plugins, "optimizers"), None)
     demands = [Demand(f"the backend {plan.the('backends').name}", backend.arguments())]
     demands += [Demand(f"the launcher {plan.the('launchers').name}", launcher.arguments())]
     demands += [Demand(f"the accelerator {name}", one.arguments(plan)) for name, one in accelerators]
+    if optimizer is not None:
+        demands.append(Demand(f"the optimizer {plan.the('optimizers').name}", optimizer.arguments(plan)))
     return Session(
         plan=plan,
         plugins=plugins,
@@ -151,7 +154,7 @@ def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session
         launcher=launcher,
         accelerators=tuple(one for _, one in accelerators),
         tuner=next(_made(plan, plugins, "tuners")),
-        optimizer=next(_made(plan, plugins, "optimizers"), None),
+        optimizer=optimizer,
         callbacks=_callbacks(plan, plugins),
     )
 

@@ -31,6 +31,7 @@ SUITES = {
     "FormatSuite": "format_suite",
     "TunerSuite": "tuner_suite",
     "TrainerSuite": "trainer_suite",
+    "OptimizerSuite": "optimizer_suite",
     "AcceleratorSuite": "accelerator_suite",
     "BackendSuite": "backend_suite",
     "EngineSuite": "engine_suite",
