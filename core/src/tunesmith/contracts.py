@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tunesmith.backend_facts import Memory as Memory  # what backends give is imported from here as well
 from tunesmith.backend_facts import Probe as Probe
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
+from tunesmith.errors import BadRow as BadRow  # what formats and renderers raise is imported from here as well
+from tunesmith.errors import RewrittenReplies as RewrittenReplies
 from tunesmith.errors import TunesmithError
 from tunesmith.generation import Delta as Delta  # what engines take and give is imported from here as well
 from tunesmith.generation import Request as Request
@@ -32,15 +34,6 @@ if TYPE_CHECKING:
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
-
-
-class BadRow(ValueError):
-    """A row that cannot become an example. ``column`` names the part of the row that is wrong, where one is."""
-
-    def __init__(self, reason: str, column: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.column = column
 
 
 class Source(Protocol):
@@ -68,17 +61,6 @@ class Format(Protocol):
 
         :raises BadRow: the row is not of that kind; the host counts it against ``max_bad_rows``.
         """
-
-
-class RewrittenReplies(TunesmithError):
-    """Answers that the text of the whole conversation holds in another form than the model would write them in.
-
-    ``turns``: their indexes among the conversation's turns. Preparing data gives every answer an example of its own then.
-    """
-
-    def __init__(self, message: str, hint: str, turns: frozenset[int]) -> None:
-        super().__init__(message, hint)
-        self.turns = turns
 
 
 class Renderer(Protocol):

@@ -48,3 +48,23 @@ def nearest(word: object, known: Iterable[object]) -> str:
     """``Did you mean 'lora'?``, or the empty string when nothing known is close to ``word``."""
     close = difflib.get_close_matches(str(word), [str(name) for name in known], n=1)
     return f"Did you mean {close[0]!r}?" if close else ""
+
+
+class BadRow(ValueError):
+    """A row that cannot become an example. ``column`` names the part of the row that is wrong, where one is."""
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.column = column
+
+
+class RewrittenReplies(TunesmithError):
+    """Answers that the text of the whole conversation holds in another form than the model would write them in.
+
+    ``turns``: their indexes among the conversation's turns. Preparing data gives every answer an example of its own then.
+    """
+
+    def __init__(self, message: str, hint: str, turns: frozenset[int]) -> None:
+        super().__init__(message, hint)
+        self.turns = turns
