@@ -13,6 +13,7 @@ from transformers import GenerationConfig, set_seed
 from tunesmith.contracts import Accelerator, Backend, Launcher, Optimizer, Renderer, Trainer, Tuner
 from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
+from tunesmith.model_folder import bears
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import loading, precision
@@ -249,10 +250,11 @@ def _with_adapter(session: Session, wish: ModelWish, model: PreTrainedModel, sav
         return tuner.load(model, saved, trainable=True)
     if last is None:
         return _applied(session, model, saved)
-    own, wrote = plan.the("tuners").name, loading.spec_of(plugins, last).name
-    if own != wrote:
+    own = plugins.tuners.get(plan.the("tuners").wanted).spec
+    if not any(bears(last, mark) for mark in own.marks):
+        wrote = loading.spec_of(plugins, last).name
         hint = f"Write finetuning_type: {wrote}, or export the merged model first."
-        raise TunesmithError(f"{last} holds a {wrote} adapter, with which {own} cannot go on.", hint)
+        raise TunesmithError(f"{last} holds a {wrote} adapter, with which {own.name} cannot go on.", hint)
     return tuner.load(model, last, trainable=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from math import prod
 from typing import Any
@@ -29,7 +29,7 @@ def _learning(name: str, shape: tuple[int, ...], options: LoraOptions) -> int:
     if options.additional_target and names(module, options.additional_target):
         return prod(shape)
     experts = _is_expert(name, shape)
-    if len(shape) < 2 or not (_expert_learns(name, options) if experts else _layer_learns(module, options)):
+    if len(shape) < 2 or not (_expert_learns(name, options) if experts else layer_learns(module, options.lora_target)):
         return 0
     matrices = prod(shape[:-2])
     return matrices * (options.lora_rank * (shape[-1] + shape[-2]) + (shape[-2] if options.use_dora else 0))
@@ -45,7 +45,6 @@ def _expert_learns(name: str, options: LoraOptions) -> bool:
     return ALL in wanted or names(name, wanted)
 
 
-def _layer_learns(module: str, options: LoraOptions) -> bool:
-    if ALL in options.lora_target:
-        return not names(module, NO_LAYER)
-    return picks(module, options.lora_target)
+def layer_learns(module: str, target: Sequence[str]) -> bool:
+    """Whether ``target`` means the matrix of the layer ``module``."""
+    return not names(module, NO_LAYER) if ALL in target else picks(module, target)

@@ -6,7 +6,7 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, get_peft_model_state_dict
+from peft import PeftConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from tunesmith import TunesmithError
 
@@ -33,7 +33,7 @@ def write_adapter(model: Any, folder: Path, start: Start | None, *, convert: boo
         _write(start.as_plain(state), doubled(config), folder)
 
 
-def _write(state: dict[str, torch.Tensor], config: LoraConfig, folder: Path) -> None:
+def _write(state: dict[str, torch.Tensor], config: PeftConfig, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Two names of one tensor cannot share memory in a safetensors file.
     save_file(
@@ -41,13 +41,18 @@ def _write(state: dict[str, torch.Tensor], config: LoraConfig, folder: Path) -> 
     )
     written = copy(config)
     written.inference_mode = True
-    if not isinstance(config.target_modules, str):
-        written.target_modules = sorted(config.target_modules or ())
+    if isinstance(getattr(config, "target_modules", None), (set, list, tuple)):
+        written.target_modules = sorted(config.target_modules)
     written.save_pretrained(folder)
 
 
-def read_config(folder: Path) -> LoraConfig:
-    """The configuration of the adapter in ``folder``.
+def write_plain(model: Any, folder: Path) -> None:
+    """Save the adapter of ``model`` as it is."""
+    _write(get_peft_model_state_dict(model, save_embedding_layers=False), model.peft_config["default"], folder)
+
+
+def read_config(folder: Path, kind: type[PeftConfig]) -> Any:
+    """The configuration, of the class ``kind``, of the adapter in ``folder``.
 
     :raises TunesmithError: there is none, it is of another kind, or its weights would have to be unpickled.
     """
@@ -55,8 +60,8 @@ def read_config(folder: Path) -> LoraConfig:
         raise TunesmithError(
             f"{folder} holds no adapter: {CONFIG} is missing.", "adapter_name_or_path wants the folder it is in."
         )
-    config = LoraConfig.from_pretrained(folder)
-    if not isinstance(config, LoraConfig):
+    config = PeftConfig.from_pretrained(folder)
+    if type(config) is not kind:
         raise TunesmithError(f"The adapter in {folder} is of the kind {config.peft_type}.", "Pick the tuner that made it.")
     if not (folder / WEIGHTS).is_file():
         raise TunesmithError(

@@ -8,6 +8,10 @@ from typing import Annotated, Any
 
 from tunesmith.options import Range
 
+from tunesmith_lora.peft_kinds import PeftKind as PeftKind  # plugin.py imports nothing of its own but this module
+from tunesmith_lora.peft_kinds import kinds as kinds
+from tunesmith_lora.target_options import TargetOptions
+
 #: What a regular expression in ``lora_target`` begins with.
 EXPRESSION = "re:"
 #: Folder, inside that of a plain conversion, of the adapter to go on training from.
@@ -23,24 +27,16 @@ def expression(target: Sequence[str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class LoraOptions:
+class LoraOptions(TargetOptions):
     """Size, place and kind of the low-rank update."""
 
     lora_rank: Annotated[int, "Size of the low-rank update.", Range(least=1)] = 8
     lora_alpha: Annotated[int | None, "The update is scaled by alpha / rank; nothing given means twice the rank."] = None
     lora_dropout: Annotated[float, "Share of the update's input that is dropped while learning.", Range(least=0, below=1)] = 0.0
-    lora_target: Annotated[
-        tuple[str, ...],
-        "Layers that get an update: names such as q_proj, or all (every linear layer but the output head), "
-        "or re: and a regular expression that a whole dotted name has to match.",
-    ] = ("all",)
     lora_target_parameters: Annotated[
         tuple[str, ...] | None,
         "Weights without a layer of their own that get an update too, as the fused experts of a mixture of experts: "
         "names such as mlp.experts.down_proj, or all.",
-    ] = None
-    additional_target: Annotated[
-        tuple[str, ...] | None, "Modules that learn in full and are saved with the adapter, such as embed_tokens or lm_head."
     ] = None
     lora_rank_pattern: Annotated[dict[str, Any] | None, "Another rank for some layers, by name: {q_proj: 16}."] = None
     lora_alpha_pattern: Annotated[dict[str, Any] | None, "Another alpha for some layers, by name: {q_proj: 32}."] = None
@@ -59,6 +55,3 @@ class LoraOptions:
     pissa_convert: Annotated[
         bool, "PiSSA: save a plain adapter of twice the rank, which fits the unchanged model and any program."
     ] = False
-    create_new_adapter: Annotated[bool, "Merge the given adapters and start a new one, instead of going on with the last."] = (
-        False
-    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import AdapterMark, Problem, TunerSpec, hookimpl
 
-from tunesmith_lora.options import UNCONVERTED, LoraOptions, expression
+from tunesmith_lora.options import UNCONVERTED, LoraOptions, PeftKind, expression, kinds
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
@@ -36,29 +37,54 @@ SETTLED: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 }
 
 
+#: Name of a tuner → its kind in peft.
+NAMES = {**{name: name for name in kinds()}, "qoft": "oft"}
+#: Kinds that need more than peft's configuration.
+OWN_TUNERS = {"adalora": "tunesmith_lora.adalora:AdaloraTuner"}
+
+
 @hookimpl
 def tunesmith_tuners() -> list[TunerSpec]:
     """An adapter folder is recognised by what peft writes into ``adapter_config.json``."""
-    return [
-        TunerSpec(
-            "lora",
-            "tunesmith_lora.tuner:LoraTuner",
-            "Low-rank updates beside frozen weights (LoRA, rsLoRA, DoRA, LoRA+, PiSSA).",
-            options=LoraOptions,
-            saves="adapter",
-            marks=(AdapterMark("adapter_config.json", "peft_type", "LORA"),),
-            over_quantized=True,
-            disables=True,
-            trainable="tunesmith_lora.counting:count_learning",
-        )
-    ]
+    lora = TunerSpec(
+        "lora",
+        "tunesmith_lora.tuner:LoraTuner",
+        "Low-rank updates beside frozen weights (LoRA, rsLoRA, DoRA, LoRA+, PiSSA).",
+        options=LoraOptions,
+        saves="adapter",
+        marks=(AdapterMark("adapter_config.json", "peft_type", "LORA"),),
+        over_quantized=True,
+        disables=True,
+        trainable="tunesmith_lora.counting:count_learning",
+    )
+    others = [_spec(kind) for kind in kinds().values()]
+    return [lora, *others, replace(_spec(kinds()["oft"]), name="qoft", summary="OFT over quantised weights (QOFT).")]
+
+
+def _spec(kind: PeftKind) -> TunerSpec:
+    return TunerSpec(
+        kind.name,
+        OWN_TUNERS.get(kind.name, f"tunesmith_lora.peft_tuner:{kind.name}"),
+        kind.summary,
+        options=kind.options,
+        needs=kind.needs,
+        saves="adapter",
+        marks=(AdapterMark("adapter_config.json", "peft_type", kind.type),),
+        mergeable=kind.mergeable,
+        over_quantized=kind.over_quantized,
+        disables=True,
+        trainable="tunesmith_lora.peft_counting:count_learning",
+    )
 
 
 @hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """Combinations that cannot work, and keys that contradict the adapter a run goes on from."""
-    if any(chosen.name == "lora" for chosen in plan.picked("tuners")):
-        yield from _problems(plan)
+    for chosen in plan.picked("tuners"):
+        if chosen.name == "lora":
+            yield from _problems(plan)
+        elif chosen.name in NAMES:
+            yield from _kind_problems(plan, chosen.name)
 
 
 def _problems(plan: Plan) -> Iterator[Problem]:
@@ -71,7 +97,7 @@ def _problems(plan: Plan) -> Iterator[Problem]:
         yield Problem(
             plan.settings["pissa_convert"].origin, "pissa_convert has nothing to convert", "Write pissa_init: true too."
         )
-    yield from _expression(plan, options)
+    yield from _expression(plan, "lora_target")
     yield from _contradictions(plan, options)
 
 
@@ -79,15 +105,30 @@ def _on(plan: Plan, key: str) -> bool:
     return key in plan.settings and bool(plan[key])
 
 
-def _expression(plan: Plan, options: LoraOptions) -> Iterator[Problem]:
-    wanted = expression(options.lora_target)
+def _kind_problems(plan: Plan, name: str) -> Iterator[Problem]:
+    """What cannot work with one of peft's other kinds."""
+    kind = kinds()[NAMES[name]]
+    if kind.target:
+        yield from _expression(plan, kind.target)
+    if name == "qoft" and not _on(plan, "quantization_bit"):
+        where = plan.settings["oft_target"].origin
+        yield Problem(where, "qoft turns quantised weights, and these are not", "Write quantization_bit: 4, or use oft.")
+    if name == "adalora" and plan["adalora_init_r"] <= plan["adalora_target_r"]:
+        what = f"adalora_init_r ({plan['adalora_init_r']}) is not above adalora_target_r ({plan['adalora_target_r']})"
+        yield Problem(plan.settings["adalora_init_r"].origin, what, "AdaLoRA starts with more ranks than it keeps.")
+    if name == "trainable_tokens" and not plan["trainable_tokens_indices"]:
+        where = plan.settings["trainable_tokens_indices"].origin
+        yield Problem(where, "trainable_tokens_indices names no token", "List the ids of the tokens that learn: [151643, …].")
+
+
+def _expression(plan: Plan, key: str) -> Iterator[Problem]:
+    wanted = expression(plan[key])
     if wanted is None:
         return
     try:
         re.compile(wanted)
     except re.error as error:
-        where = plan.settings["lora_target"].origin
-        yield Problem(where, f"lora_target holds no regular expression: {error}", f"Mend {wanted!r}.")
+        yield Problem(plan.settings[key].origin, f"{key} holds no regular expression: {error}", f"Mend {wanted!r}.")
 
 
 def _contradictions(plan: Plan, options: LoraOptions) -> Iterator[Problem]:

@@ -37,10 +37,10 @@ def find_targets(model: PreTrainedModel, options: LoraOptions) -> Targets:
     :raises TunesmithError: a name matches nothing; the message lists what there is. Or an update of an output head
         would change the embeddings that share its weight.
     """
-    modules = _modules(model, options.lora_target)
+    modules = find_layers(model, options.lora_target)
     _check_not_shared(model, modules)
     parameters = _parameters(model, options.lora_target_parameters or ())
-    return Targets(modules, parameters, _saved(model, options.additional_target or ()))
+    return Targets(modules, parameters, find_saved(model, options.additional_target or ()))
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -69,16 +69,30 @@ def shares_weight(model: PreTrainedModel) -> bool:
     return head is not None and table is not None and head.weight is table.weight
 
 
-def _modules(model: PreTrainedModel, target: Sequence[str]) -> tuple[str, ...]:
+def find_layers(model: PreTrainedModel, target: Sequence[str], key: str = "lora_target") -> tuple[str, ...]:
+    """Full names of the layers that ``target``, the value of ``key``, means.
+
+    :raises TunesmithError: a name matches nothing; the message lists what there is.
+    """
     if ALL in target:
         head, inside = model.get_output_embeddings(), {id(module) for module in model.base_model.modules()}
         layers = ((name, module) for name, module in model.named_modules() if is_linear(module))
         return tuple(name for name, module in layers if id(module) in inside and module is not head)
-    known = {name for name, module in model.named_modules() if is_linear(module) or isinstance(module, NAMED_ONLY)}
-    chosen = tuple(name for name, _ in model.named_modules() if name in known and picks(name, target))
+    known = [name for name, module in model.named_modules() if is_linear(module) or isinstance(module, NAMED_ONLY)]
+    return _among(known, target, key)
+
+
+def find_norms(model: PreTrainedModel, target: Sequence[str], key: str) -> tuple[str, ...]:
+    """The same among normalisation layers; ``all`` means every one of them."""
+    known = [name for name, module in model.named_modules() if "norm" in type(module).__name__.lower()]
+    return tuple(known) if ALL in target else _among(known, target, key)
+
+
+def _among(known: Sequence[str], target: Sequence[str], key: str) -> tuple[str, ...]:
+    chosen = tuple(name for name in known if picks(name, target))
     unmatched = [one for one in target if not names_any(known, one)] if expression(target) is None else []
     if unmatched or not chosen:
-        raise _unknown("lora_target", ",".join(unmatched or target), known)
+        raise _unknown(key, ",".join(unmatched or target), known)
     return chosen
 
 
@@ -100,7 +114,11 @@ def _parameters(model: PreTrainedModel, wanted: Sequence[str]) -> tuple[str, ...
     return known if ALL in wanted else tuple(name for name in known if names(name, wanted))
 
 
-def _saved(model: PreTrainedModel, wanted: Sequence[str]) -> tuple[str, ...]:
+def find_saved(model: PreTrainedModel, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The modules that ``additional_target`` names.
+
+    :raises TunesmithError: one of them is not there.
+    """
     known = [name for name, module in model.named_modules() if name and list(module.parameters())]
     for one in wanted:
         if not names_any(known, one):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
 
+from tunesmith_lora.attaching import fold_in, learning_share, put_on, task_of
 from tunesmith_lora.folder import read_config, write_adapter
 from tunesmith_lora.groups import loraplus_groups
 from tunesmith_lora.options import UNCONVERTED, LoraOptions
@@ -25,14 +24,6 @@ from tunesmith_lora.targets import Targets, expert_weights, find_targets, shares
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from tunesmith.plan import Plan
-
-#: What a model's class is called → the kind of task that peft treats it as, which decides about its head.
-TASKS = {
-    "ForCausalLM": TaskType.CAUSAL_LM,
-    "ForConditionalGeneration": TaskType.CAUSAL_LM,
-    "ForSequenceClassification": TaskType.SEQ_CLS,
-    "ForTokenClassification": TaskType.TOKEN_CLS,
-}
 
 
 class LoraTuner(Tuner):
@@ -62,12 +53,12 @@ class LoraTuner(Tuner):
         :raises TunesmithError: there is no such adapter in ``path``, or it fits another model.
         """
         folder = path / UNCONVERTED if trainable and (path / UNCONVERTED).is_dir() else path
-        config, self._start = read_config(folder), Start.read(folder)
+        config, self._start = read_config(folder, LoraConfig), Start.read(folder)
         config.inference_mode = not trainable
         begun = config.init_lora_weights
         if self._start is not None:
             config.init_lora_weights = True  # peft would decompose the weights anew, and at random
-        tuned = _put_on(model, folder, config, trainable=trainable)
+        tuned = put_on(model, folder, config, trainable=trainable)
         if self._start is not None:
             self._start.take_out(tuned)
             config.init_lora_weights = begun
@@ -88,7 +79,7 @@ class LoraTuner(Tuner):
             use_rslora=options.use_rslora,
             use_dora=options.use_dora,
             init_lora_weights=self._init(),
-            task_type=_task(model),
+            task_type=task_of(model),
         )
 
     def _init(self) -> Any:
@@ -116,12 +107,7 @@ class LoraTuner(Tuner):
 
         :raises TunesmithError: the sum is not a number somewhere.
         """
-        try:
-            return model.merge_and_unload(safe_merge=True)
-        except ValueError as error:
-            raise TunesmithError(
-                f"The adapter cannot be merged: {error}", "It was trained to values that are no numbers."
-            ) from error
+        return fold_in(model)
 
     @contextmanager
     def without(self, model: PreTrainedModel) -> Iterator[None]:
@@ -147,10 +133,9 @@ class LoraTuner(Tuner):
         found = Counter(_shown(name) for name, module in model.named_modules() if _is_updated(module))
         config = model.peft_config["default"]
         places = ", ".join(f"{name} (×{count})" for name, count in found.items())
-        learns, total = model.get_nb_trainable_parameters()
         lines = [
             f"updates of rank {config.r}, alpha {config.lora_alpha:g}, on {sum(found.values())} places: {places}",
-            f"{learns:,} of {total:,} weights learn ({learns / total:.2%})",
+            learning_share(model),
         ]
         if config.modules_to_save:
             lines.append(f"learning in full: {', '.join(sorted(config.modules_to_save))}")
@@ -160,32 +145,6 @@ class LoraTuner(Tuner):
                 f"fused experts stay frozen ({', '.join(sorted(frozen))}); lora_target_parameters: all lets them learn"
             )
         return lines
-
-
-def _put_on(model: PreTrainedModel, folder: Path, config: LoraConfig, *, trainable: bool) -> PeftModel:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Found missing adapter keys")
-        try:
-            tuned = PeftModel.from_pretrained(model, folder, config=config, is_trainable=trainable)
-        except (RuntimeError, ValueError, UserWarning, SafetensorError) as error:
-            first = _reason(error)
-            hint = "Look at model_name_or_path, and at base_model_name_or_path in the adapter's adapter_config.json."
-            raise TunesmithError(f"The adapter in {folder} does not fit {type(model).__name__}: {first}", hint) from error
-    return tuned if trainable else tuned.requires_grad_(False)
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong first, of the many lines that torch lists under a title when shapes differ."""
-    title, *rest = str(error).strip().splitlines()
-    if not rest or not title.endswith(":"):
-        return title
-    return rest[0].strip() + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else "")
-
-
-def _task(model: PreTrainedModel) -> TaskType | None:
-    if model.config.is_encoder_decoder:
-        return TaskType.SEQ_2_SEQ_LM
-    return next((task for end, task in TASKS.items() if type(model).__name__.endswith(end)), None)
 
 
 def _is_updated(module: Any) -> bool:

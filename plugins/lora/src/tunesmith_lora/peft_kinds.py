@@ -1,0 +1,77 @@
+"""The kinds of adapters that peft offers, as data: what each is called, can do, and which flat keys it has. No torch, no peft.
+
+``peft_kinds.json`` is made from peft's configuration classes by ``tools/generate_peft_kinds.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any
+
+from tunesmith.kinds import read_kind
+from tunesmith.options import Range
+
+from tunesmith_lora.target_options import AdapterOptions, TargetOptions
+
+LORA_TARGET = "lora_target"
+TARGET_HELP = "Layers that {name} acts on: names, all, or re: and a regular expression; as lora_target."
+
+
+@dataclass(frozen=True)
+class PeftKind:
+    """One kind of adapter.
+
+    :param type: peft's word for it, as in an ``adapter_config.json``.
+    :param config: the name of peft's configuration class.
+    :param target: the key that chooses its layers; empty where nothing is to be chosen.
+    :param fields: flat key → the field of peft's configuration that it sets.
+    """
+
+    name: str
+    type: str
+    config: str
+    summary: str
+    target: str
+    mergeable: bool
+    over_quantized: bool
+    needs: tuple[str, ...]
+    options: type
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def kinds() -> Mapping[str, PeftKind]:
+    """Every kind by the name of its tuner."""
+    plain = json.loads(resources.files(__package__).joinpath("peft_kinds.json").read_text(encoding="utf-8"))
+    return {one["name"]: _kind(**one) for one in plain["kinds"]}
+
+
+def _kind(*, options: Sequence[Mapping[str, Any]], needs: Sequence[str], **facts: Any) -> PeftKind:
+    fields = {one["name"]: one["field"] for one in options}
+    return PeftKind(**facts, needs=tuple(needs), options=_options(facts["name"], facts["target"], options), fields=fields)
+
+
+def _options(name: str, target: str, options: Sequence[Mapping[str, Any]]) -> type:
+    """A frozen dataclass with a field for each option, beside those that all kinds share."""
+    made = [_field(one) for one in options]
+    if target not in ("", LORA_TARGET):
+        made.append((target, Annotated[tuple[str, ...], TARGET_HELP.format(name=name)], field(default=("all",))))
+    shared = TargetOptions if target == LORA_TARGET else AdapterOptions
+    title, doc = f"{name.title().replace('_', '')}Options", f"The flat keys of the tuner ``{name}``."
+    # Nobody compares or prints them, and making what it takes would be half of the time that this costs every start.
+    spare = {"repr": False, "eq": False}
+    return make_dataclass(
+        title, made, bases=(shared,), frozen=True, namespace={"__module__": __name__, "__doc__": doc}, **spare
+    )
+
+
+def _field(option: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    notes: list[Any] = [option["help"]]
+    if "range" in option:
+        notes.append(Range(**option["range"]))
+    default = tuple(option["default"]) if isinstance(option["default"], list) else option["default"]
+    return option["name"], Annotated[(read_kind(option["type"]), *notes)], field(default=default)
