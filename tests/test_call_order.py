@@ -20,7 +20,7 @@ WATCHED = {
     "formats": ("alpaca", ("read",)),
     "trainers": ("sft", ("arguments_class", "run")),
     "backends": ("cpu", ("arguments", "seed", "replace_experts", "empty_cache")),
-    "accelerators": ("offload", ("arguments", "before_load", "after_load")),
+    "accelerators": ("offload", ("arguments", "before_load", "after_load", "after_tuner")),
     "tuners": ("lora", ("apply", "initialize", "callbacks", "save", "param_groups")),
 }
 
@@ -94,6 +94,7 @@ ORDER = [
     "backends.replace_experts",
     "accelerators.after_load",
     "tuners.apply",
+    "accelerators.after_tuner",
     "run_started",
     "trainers.run",
     "tuners.callbacks",

@@ -162,11 +162,40 @@ def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(make:
 
 
 @pytest.mark.parametrize("command", ["train", "chat", "export"])
-def test_an_attention_kind_that_nobody_brings_is_missing_for_every_command(make: MakePlan, command: str) -> None:
-    keys = {"export_dir": "nowhere"} if command == "export" else {}
-    assert any(
-        "flash_attn: fa2 is not installed" in problem.what for problem in make(command, flash_attn="fa2", **keys).missing
-    )
+def test_an_attention_kind_that_nobody_brings_is_missing_for_every_command(model: Path, command: str) -> None:
+    host = Plugins()
+    bare = Plugins(without={offer.owner.plugin for offer in host.accelerators})
+    keys = {"model_name_or_path": str(model), "dataset": "a", "template": "chatml", "output_dir": "out", "flash_attn": "fa2"}
+    keys |= {"export_dir": "nowhere"} if command == "export" else {}
+    plan = planning.make(settings.read(bare, keys, environ={}), bare, command)
+    assert any("flash_attn: fa2 is not installed" in problem.what for problem in plan.missing)
+
+
+LOSSES = """
+from tunesmith import AcceleratorSpec, Switch, hookimpl
+
+TUNESMITH_API = (1, 0)
+
+@hookimpl
+def tunesmith_accelerators():
+    return [
+        AcceleratorSpec("one", "x:y", "One.", switch=Switch("plot_loss"), losses=("token",), backends=("tpu",)),
+        AcceleratorSpec("other", "x:y", "Other.", switch=Switch("do_sample"), losses=("token",), dtypes=("float16",)),
+    ]
+"""
+
+
+def test_accelerators_that_cannot_work_here_or_together_are_named(model: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "tunesmith_local.py").write_text(LOSSES)
+    plugins = Plugins(local=tmp_path)
+    keys = {"model_name_or_path": str(model), "dataset": "a", "dataset_dir": str(data), "template": "chatml", "backend": "cpu"}
+    keys |= {"output_dir": str(tmp_path / "out"), "plot_loss": True, "do_sample": True, "bf16": True}
+    with pytest.raises(ConfigError) as caught:
+        planning.make(settings.read(plugins, keys, environ={}), plugins, "train")
+    said = caught.value.message
+    assert "one does not work on cpu\n    It works on tpu." in said
+    assert "other does not compute in bfloat16\n    It computes in float16." in said
+    assert "other and one both compute the token loss" in said
 
 
 # ---- what is wrong ---------------------------------------------------------------------------------------------------

@@ -186,14 +186,23 @@ class QuantizerSpec(Spec):
 class AcceleratorSpec(Spec):
     """Makes the same computation faster or smaller, turned on by ``switch``.
 
-    ``order`` says when it acts among the picked ones (low first); ``backends`` are the backends it works on, all when empty;
-    ``excludes`` are accelerators that cannot be picked beside it.
+    :param order: when it acts among the picked ones, low first.
+    :param backends: the backends it works on, all when empty.
+    :param elsewhere: a sentence that says what to use on the other ones.
+    :param excludes: accelerators that cannot be picked beside it.
+    :param attention: transformers' name of the attention kernel that it brings, for those that ``flash_attn`` switches on.
+    :param dtypes: the number formats it computes in, all when empty.
+    :param losses: the losses it computes in place of a stage, by name (see :meth:`tunesmith.contracts.Accelerator.losses`).
     """
 
     switch: Switch | None = None
     order: int = 50
     backends: tuple[str, ...] = ()
+    elsewhere: str = ""
     excludes: tuple[str, ...] = ()
+    attention: str = ""
+    dtypes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +214,8 @@ class BackendSpec(Spec):
     :param device: torch's name of the device type.
     :param visible_devices: the environment variable that limits which devices a process sees.
     :param dtypes: what it computes in, the default first.
-    :param attention: the attention kinds it can run, the default first.
+    :param attention: the attention kinds it can train with, the default first, by transformers' names.
+    :param attention_to_infer: those that it can only answer with.
     :param process_group: torch.distributed's name of the backend processes talk over.
     :param carries: names of quantizers and accelerators that work on it; all when empty.
     :param environment: variables that must be set before torch is imported.
@@ -217,6 +227,7 @@ class BackendSpec(Spec):
     visible_devices: str | None = None
     dtypes: tuple[str, ...] = ("float32",)
     attention: tuple[str, ...] = ("sdpa", "eager")
+    attention_to_infer: tuple[str, ...] = ()
     process_group: str = "gloo"
     carries: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from tunesmith.model_folder import read_json
 from tunesmith.output_folder import check_checkpoint, check_output_folder
+from tunesmith.planning.attention import check_attention
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import find_in
+from tunesmith.specs import AcceleratorSpec
 
 Check = Callable[[Draft], None]
 #: Kinds of examples that are nothing but tokens.
@@ -48,6 +50,32 @@ def _precision(draft: Draft) -> None:
         if wanted and wanted not in spec.dtypes:
             key = "fp16" if wanted == "float16" else "bf16" if draft.value("bf16") else "pure_bf16"
             draft.lacks(key, f"the backend {spec.name} does not compute in {wanted}", f"It can do {', '.join(spec.dtypes)}.")
+
+
+def _accelerators(draft: Draft) -> None:
+    """Each works on this backend and in this number format, and no two compute the same loss."""
+    wanted = "bfloat16" if draft.value("bf16") or draft.value("pure_bf16") else "float16" if draft.value("fp16") else "float32"
+    offered: dict[str, str] = {}
+    for spec in draft.picked("accelerators"):
+        key = spec.switch.key if spec.switch else ""
+        for backend in draft.picked("backends"):
+            if (spec.backends and backend.name not in spec.backends) or (backend.carries and spec.name not in backend.carries):
+                draft.lacks(key, f"{spec.name} does not work on {backend.name}", _where_it_works(spec))
+        if spec.dtypes and wanted not in spec.dtypes and draft.picked("trainers") and draft.value("do_train"):
+            what = f"{spec.name} does not compute in {wanted}"
+            draft.problem(
+                key,
+                what,
+                "Write bf16: true or fp16: true." if wanted == "float32" else f"It computes in {', '.join(spec.dtypes)}.",
+            )
+        for loss in spec.losses:
+            if other := offered.get(loss):
+                draft.problem(key, f"{spec.name} and {other} both compute the {loss} loss", "Keep one of them.")
+            offered[loss] = spec.name
+
+
+def _where_it_works(spec: AcceleratorSpec) -> str:
+    return f"It works on {', '.join(spec.backends)}. {spec.elsewhere}".strip() if spec.backends else spec.elsewhere
 
 
 def _masks(draft: Draft) -> None:
@@ -142,6 +170,8 @@ CHECKS: tuple[Check, ...] = (
     _required,
     _something_to_do,
     _precision,
+    check_attention,
+    _accelerators,
     _masks,
     _validation,
     _streaming,

@@ -13,6 +13,7 @@ from typing import Any
 from tunesmith.contracts import Probe
 from tunesmith.errors import TunesmithError
 from tunesmith.known_keys import library_optimizers
+from tunesmith.planning.attention import choose_attention
 from tunesmith.planning.draft import Draft
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
@@ -24,7 +25,7 @@ def choose(draft: Draft) -> None:
     """Decide for a spec on every axis that the command picks from."""
     for axis in draft.command.picks:
         CHOOSERS.get(axis, _by_selector)(draft, axis)
-    _attention(draft)
+    choose_attention(draft, planned()["flash_attn"])
     for axis, offer in draft.offers:
         _check_packages(draft, axis, offer)
 
@@ -119,15 +120,6 @@ def _accelerators(draft: Draft, axis: str) -> None:
         for other in set(spec.excludes) & set(picked):
             draft.problem(spec.switch.key, f"{spec.name} cannot work beside {other}", "Switch one of them off.")
     draft.offers.sort(key=lambda item: getattr(item[1].spec, "order", 0) if item[0] == axis else 0)
-
-
-def _attention(draft: Draft) -> None:
-    """An attention kind that an accelerator brings is asked for in vain where none brings it, whatever the command."""
-    wanted = draft.value("flash_attn")
-    brought = {spec.switch.value for spec in draft.picked("accelerators") if spec.switch and spec.switch.key == "flash_attn"}
-    if wanted in planned()["flash_attn"] and wanted not in brought:
-        hint = f"It comes with {planned()['flash_attn'][wanted]}."
-        draft.lacks("flash_attn", f"flash_attn: {wanted} is not installed", hint)
 
 
 def _launcher(draft: Draft, axis: str) -> None:

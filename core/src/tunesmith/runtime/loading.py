@@ -26,14 +26,13 @@ from tunesmith.data import tokens
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.model_folder import bears, check_pinned, fetch_model, read_json
 from tunesmith.plan import ModelWish, Plan
+from tunesmith.planning.attention import kernel_of
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import precision
 from tunesmith.specs import TunerSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-ATTENTION = {"disabled": "eager", "eager": "eager", "sdpa": "sdpa", "flex": "flex_attention"}
 
 
 def local_rank() -> int:
@@ -204,8 +203,8 @@ def model_class(config: PreTrainedConfig, head: str) -> Any:
 
 
 def attention(plan: Plan, plugins: Plugins) -> dict[str, str]:
-    """``flash_attn`` as transformers' argument. Kernels that an accelerator brings are its own business after loading."""
-    wanted = ATTENTION.get(plan["flash_attn"])
+    """``flash_attn`` as transformers' argument."""
+    wanted = kernel_of(plan["flash_attn"], plugins)
     if wanted is None:
         kinds = next((plugins.backends.get(one.wanted).spec.attention for one in plan.picked("backends")), ())
         # Where sdpa can be had, transformers takes it for every model that supports it, and eager for the others.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Session:
-    """Everything alive in a run. ``models`` holds each role's model; a role that is another's base is that very object."""
+    """Everything alive in a run. ``models`` holds each role's model; a role that is another's base is that very object.
+
+    ``losses`` are those that accelerators compute in place of the stage.
+    """
 
     plan: Plan
     plugins: Plugins
@@ -51,6 +54,7 @@ class Session:
     optimizer: Optimizer | None
     callbacks: tuple[TrainerCallback, ...]
     args: TrainingArguments
+    losses: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     resume: Checkpoint | None = None
     fresh: bool = False
     """Whether what learns starts from nothing, so that the tuner may fit it to the data before the first step."""
@@ -99,7 +103,7 @@ def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     """Make every live object that the plan calls for.
 
     In this order: training arguments, backend, quantizer arguments, accelerators before load, weights of each role,
-    accelerators after load, tuner, tokenizer, renderer, data.
+    accelerators after load, tuner, accelerators after the tuner, tokenizer, renderer, data.
 
     :raises TunesmithError: something does not fit; found before weights are read wherever it can be.
     """
@@ -154,6 +158,7 @@ def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session
         backend=backend,
         launcher=launcher,
         accelerators=tuple(one for _, one in accelerators),
+        losses={name: loss for _, one in accelerators for name, loss in one.losses().items()},
         tuner=next(_made(plan, plugins, "tuners")),
         optimizer=optimizer,
         callbacks=_callbacks(plan, plugins),
@@ -233,6 +238,8 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
         model = accelerator.after_load(model)
     model = _applied(session, model, saved) if whole else _with_adapter(session, wish, model, saved)
     precision.settle(model, plan, session.backend, adapter=not whole)
+    for accelerator in session.accelerators:
+        model = accelerator.after_tuner(model)
     for line in tuner.describe(model):
         log.info(line)
     return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from tunesmith import AcceleratorSpec
 from tunesmith.contracts import Accelerator
 from tunesmith.plan import Plan
+from tunesmith.runtime.collate import IGNORED
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load, option_faults, spec_faults
 from tunesmith.testing.tiny_models import tiny_batch, tiny_llama
@@ -47,7 +48,7 @@ class AcceleratorSuite:
     """Keys of other owners that the accelerator reads."""
     arguments: ClassVar[Mapping[str, Any]] = {}
     """Training arguments for both runs."""
-    steps: ClassVar[int] = 5
+    steps: ClassVar[int] = 20
     loss_tolerance: ClassVar[float] = 0.0
     norm_tolerance: ClassVar[float] = 0.0
 
@@ -81,8 +82,10 @@ class AcceleratorSuite:
         model = self.model()
         if accelerator is not None:
             model = accelerator.after_load(model)
+            model = accelerator.after_tuner(model)
         asked = accelerator.arguments(self.plan) if accelerator is not None else {}
-        return model, train(model, folder, {"max_steps": self.steps, **self.arguments, **asked})
+        loss = accelerator.losses().get("token") if accelerator is not None else None
+        return model, train(model, folder, {"max_steps": self.steps, **self.arguments, **asked}, loss)
 
     # -- tests -----------------------------------------------------------------------------------------------------
 
@@ -103,6 +106,10 @@ class AcceleratorSuite:
         """Each argument that it sets is one that transformers has."""
         assert set(self.accelerator().arguments(self.plan)) <= {item.name for item in fields(TrainingArguments)}
 
+    def test_it_computes_the_losses_that_its_spec_lists(self) -> None:
+        """A plan knows which losses it computes before the accelerator exists."""
+        assert set(self.accelerator().losses()) == set(self.spec.losses)
+
     def test_losses_and_gradients_stay_the_same(self, tmp_path: Path) -> None:
         """Over some steps, losses and gradient norms are those of the plain run, within the stated tolerance."""
         accelerator = self.accelerator()
@@ -121,24 +128,32 @@ class AcceleratorSuite:
 
 
 class _Recorder(Trainer):
-    """Keeps each loss in full precision."""
+    """Keeps each loss in full precision; takes an accelerator's where it is given one, as stages do."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, token_loss: Callable[..., Any] | None = None, **kwargs: Any) -> None:
+        self.token_loss = token_loss
         self.losses: list[float] = []
         super().__init__(*args, **kwargs)
 
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        answer = super().compute_loss(*args, **kwargs)
-        self.losses.append((answer[0] if isinstance(answer, tuple) else answer).item())
-        return answer
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if self.token_loss is None:
+            loss = super().compute_loss(model, inputs, *args, **kwargs)
+        else:
+            labels = inputs["labels"]
+            each, _ = self.token_loss(model, {k: v for k, v in inputs.items() if k != "labels"}, labels, 0.0)
+            loss = each.sum() / labels[:, 1:].ne(IGNORED).sum()
+        self.losses.append(loss.item())
+        return loss
 
 
-def train(model: Any, folder: Path, arguments: Mapping[str, Any]) -> Course:
+def train(model: Any, folder: Path, arguments: Mapping[str, Any], token_loss: Callable[..., Any] | None = None) -> Course:
     """Train ``model`` on random rows with transformers' trainer, one row of loss and gradient norm a step."""
     usual = {"per_device_train_batch_size": 2, "learning_rate": 1e-3, "logging_steps": 1, "save_strategy": "no"}
     quiet = {"report_to": "none", "disable_tqdm": True, "seed": 1, "use_cpu": not torch.accelerator.is_available()}
     rows = [{key: value[0] for key, value in tiny_batch(seed=step, rows=1).items()} for step in range(64)]
-    trainer = _Recorder(model, TrainingArguments(str(folder), **{**usual, **quiet, **arguments}), train_dataset=rows)
+    trainer = _Recorder(
+        model, TrainingArguments(str(folder), **{**usual, **quiet, **arguments}), train_dataset=rows, token_loss=token_loss
+    )
     trainer.train()
     norms = tuple(entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry)
     return Course(tuple(trainer.losses), norms)

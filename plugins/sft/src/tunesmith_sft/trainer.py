@@ -9,7 +9,7 @@ import torch
 from transformers import Trainer
 from tunesmith.runtime.checkpointing_trainer import SessionTrainer
 from tunesmith.runtime.collate import IGNORED, learned
-from tunesmith.runtime.token_loss import token_loss
+from tunesmith.runtime.token_loss import plain_losses, weighted_mean
 
 from tunesmith_sft.predicting import answer_all, measure
 
@@ -58,14 +58,17 @@ class TokenTrainer(SessionTrainer, Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
     ) -> Any:
-        """The model's own loss where it can be told the weight of the whole batch, ours where it cannot."""
-        if "loss_weights" not in inputs and self.model_accepts_loss_kwargs:
+        """The loss an accelerator offers; the model's own where it can be told the weight of the whole batch; else ours."""
+        fused = self.session.losses.get("token")
+        if return_outputs and self.accuracy:
+            fused = None  # guesses are counted on logits, which only the plain way makes
+        if fused is None and "loss_weights" not in inputs and self.model_accepts_loss_kwargs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
         weights, labels = inputs.pop("loss_weights", None), inputs.pop("labels")
         total = num_items_in_batch if num_items_in_batch is not None else learned({"labels": labels}).clamp(min=1)
-        outputs = model(**inputs)
-        loss = token_loss(outputs["logits"], labels, weights, total, smoothing=self.args.label_smoothing_factor)
+        losses, outputs = (fused or plain_losses)(model, inputs, labels, self.args.label_smoothing_factor)
+        loss = weighted_mean(losses, weights, total)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, outputs) if return_outputs else loss
