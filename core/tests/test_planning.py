@@ -194,7 +194,7 @@ def test_accelerators_that_cannot_work_here_or_together_are_named(model: Path, d
         planning.make(settings.read(plugins, keys, environ={}), plugins, "train")
     said = caught.value.message
     assert "one does not work on cpu\n    It works on tpu." in said
-    assert "other does not compute in bfloat16\n    It computes in float16." in said
+    assert "other does not compute in bfloat16\n    It takes float16." in said
     assert "other and one both compute the token loss" in said
 
 

@@ -188,7 +188,8 @@ class AcceleratorSpec(Spec):
 
     :param order: when it acts among the picked ones, low first.
     :param backends: the backends it works on, all when empty.
-    :param elsewhere: a sentence that says what to use on the other ones.
+    :param kernels: the kinds of kernel that it is made of (``triton``); the backend must run them.
+    :param elsewhere: a sentence that says what to use on a backend that does not.
     :param excludes: accelerators that cannot be picked beside it.
     :param attention: transformers' name of the attention kernel that it brings, for those that ``flash_attn`` switches on.
     :param dtypes: the number formats it computes in, all when empty.
@@ -198,6 +199,7 @@ class AcceleratorSpec(Spec):
     switch: Switch | None = None
     order: int = 50
     backends: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
     elsewhere: str = ""
     excludes: tuple[str, ...] = ()
     attention: str = ""
@@ -216,6 +218,7 @@ class BackendSpec(Spec):
     :param dtypes: what it computes in, the default first.
     :param attention: the attention kinds it can train with, the default first, by transformers' names.
     :param attention_to_infer: those that it can only answer with.
+    :param kernels: the kinds of hand-written kernel it runs beyond torch's own (``triton``).
     :param process_group: torch.distributed's name of the backend processes talk over.
     :param carries: names of quantizers and accelerators that work on it; all when empty.
     :param environment: variables that must be set before torch is imported.
@@ -228,6 +231,7 @@ class BackendSpec(Spec):
     dtypes: tuple[str, ...] = ("float32",)
     attention: tuple[str, ...] = ("sdpa", "eager")
     attention_to_infer: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
     process_group: str = "gloo"
     carries: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -64,7 +64,7 @@ class Kernel(AcceleratorSuite):
         return super().trained(accelerator, folder)
 
     def accelerator(self) -> Any:
-        if self.spec.backends and not GPU:
+        if self.spec.dtypes and not GPU:
             pytest.skip(f"{self.spec.name} works on CUDA devices only, and there is none")
         return super().accelerator()
 
@@ -107,7 +107,6 @@ def lacking(plan: Plan) -> str:
     ("keys", "said"),
     [
         ({"flash_attn": "fa2", "bf16": True}, "needs the package flash_attn, which is not installed"),
-        ({"flash_attn": "fa2", "bf16": True}, "fa2 does not work on cpu"),
         ({"flash_attn": "fa3", "bf16": True}, "needs the package flash_attn_interface"),
         ({"flash_attn": "fa3", "bf16": True}, "the backend cpu has no fa3 attention Write one of sdpa, eager"),
         ({"flash_attn": "flex"}, "flex cannot train on cpu: it has no backward pass there"),
@@ -119,7 +118,9 @@ def test_a_kernel_that_cannot_be_had_is_missing_before_anything_is_loaded(model:
 
 def test_flash_kernels_want_half_precision(model: Path) -> None:
     with pytest.raises(ConfigError, match="fa2 does not compute in float32"):
-        plan(model, flash_attn="fa2")
+        plan(model, flash_attn="fa2", finetuning_type="full")
+    with pytest.raises(ConfigError, match="fa2 does not compute in float32"):
+        plan(model, flash_attn="fa2", finetuning_type="lora")  # over a model that is in float32
 
 
 def test_flex_answers_on_a_cpu(model: Path) -> None:

@@ -9,7 +9,7 @@ from tunesmith.output_folder import check_checkpoint, check_output_folder
 from tunesmith.planning.attention import check_attention
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import find_in
-from tunesmith.specs import AcceleratorSpec
+from tunesmith.specs import AcceleratorSpec, BackendSpec
 
 Check = Callable[[Draft], None]
 #: Kinds of examples that are nothing but tokens.
@@ -54,28 +54,45 @@ def _precision(draft: Draft) -> None:
 
 def _accelerators(draft: Draft) -> None:
     """Each works on this backend and in this number format, and no two compute the same loss."""
-    wanted = "bfloat16" if draft.value("bf16") or draft.value("pure_bf16") else "float16" if draft.value("fp16") else "float32"
     offered: dict[str, str] = {}
     for spec in draft.picked("accelerators"):
         key = spec.switch.key if spec.switch else ""
         for backend in draft.picked("backends"):
-            if (spec.backends and backend.name not in spec.backends) or (backend.carries and spec.name not in backend.carries):
-                draft.lacks(key, f"{spec.name} does not work on {backend.name}", _where_it_works(spec))
-        if spec.dtypes and wanted not in spec.dtypes and draft.picked("trainers") and draft.value("do_train"):
-            what = f"{spec.name} does not compute in {wanted}"
-            draft.problem(
-                key,
-                what,
-                "Write bf16: true or fp16: true." if wanted == "float32" else f"It computes in {', '.join(spec.dtypes)}.",
-            )
+            _on_backend(draft, key, spec, backend)
+        computes = _computes_in(draft)
+        if spec.dtypes and computes and computes not in spec.dtypes:
+            instead = "Write bf16: true or fp16: true." if computes == "float32" else f"It takes {', '.join(spec.dtypes)}."
+            draft.problem(key, f"{spec.name} does not compute in {computes}", instead)
         for loss in spec.losses:
             if other := offered.get(loss):
                 draft.problem(key, f"{spec.name} and {other} both compute the {loss} loss", "Keep one of them.")
             offered[loss] = spec.name
 
 
-def _where_it_works(spec: AcceleratorSpec) -> str:
-    return f"It works on {', '.join(spec.backends)}. {spec.elsewhere}".strip() if spec.backends else spec.elsewhere
+def _on_backend(draft: Draft, key: str, spec: AcceleratorSpec, backend: BackendSpec) -> None:
+    lacking = [kind for kind in spec.kernels if kind not in backend.kernels]
+    if spec.backends and backend.name not in spec.backends:
+        draft.lacks(key, f"{spec.name} does not work on {backend.name}", f"It works on {', '.join(spec.backends)}.")
+    elif backend.carries and spec.name not in backend.carries:
+        draft.lacks(key, f"{spec.name} does not work on {backend.name}", f"It carries {', '.join(backend.carries)}.")
+    elif lacking:
+        what = f"{spec.name} is made of {' and '.join(lacking)} kernels, which {backend.name} cannot run"
+        draft.lacks(key, what, spec.elsewhere)
+
+
+def _computes_in(draft: Draft) -> str | None:
+    """The number format that training computes in, where that can be known."""
+    if not draft.picked("trainers") or not draft.value("do_train"):
+        return None
+    for key, dtype in (("bf16", "bfloat16"), ("pure_bf16", "bfloat16"), ("fp16", "float16")):
+        if draft.value(key):
+            return dtype
+    if any(spec.saves == "model" for spec in draft.picked("tuners")):
+        return "float32"
+    wish = draft.models.get("policy")
+    folder = find_in(draft, wish.path).folder if wish is not None and wish.path else None
+    config = read_json(folder, "config.json") if folder is not None else {}
+    return config.get("dtype") or config.get("torch_dtype")
 
 
 def _masks(draft: Draft) -> None:

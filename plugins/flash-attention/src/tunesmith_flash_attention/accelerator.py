@@ -26,13 +26,16 @@ class AttentionKernel(Accelerator):
         self.kernel = next(spec.attention for spec in KERNELS if spec.name == self.value)
 
     def before_load(self, plan: Plan) -> None:
-        """The device can run it.
+        """The device is of a generation that the kernel was written for.
 
-        :raises TunesmithError: it is of an older generation.
+        :raises TunesmithError: it is an older one.
         """
-        least = CAPABILITY.get(self.value)
-        if least is not None and torch.cuda.is_available() and not torch.version.hip:
-            check_capability(self.value, torch.cuda.get_device_capability(), torch.cuda.get_device_name())
+        device = torch.accelerator.current_accelerator()
+        if device is None or torch.version.hip or self.value not in CAPABILITY:
+            return
+        module = torch.get_device_module(device)
+        if isinstance(has := module.get_device_capability(), tuple):
+            check_capability(self.value, has, module.get_device_name())
 
     def after_load(self, model: PreTrainedModel) -> PreTrainedModel:
         """The model and each of its parts compute attention with it.

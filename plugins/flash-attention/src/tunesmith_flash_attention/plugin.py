@@ -8,9 +8,8 @@ TUNESMITH_API = (1, 0)
 
 _LOAD = "tunesmith_flash_attention.accelerator:AttentionKernel"
 _HALF = ("bfloat16", "float16")
-_ELSEWHERE = "flash_attn: sdpa works everywhere."
 
-#: fa2 and fa3 compute in half precision on NVIDIA devices; flex is a part of torch and asks the backend.
+#: On which device each runs is a fact of the backends; fa2 and fa3 compute in half precision only.
 KERNELS = (
     AcceleratorSpec(
         "fa2",
@@ -18,8 +17,6 @@ KERNELS = (
         "FlashAttention 2, by the package flash-attn.",
         needs=("flash_attn",),
         switch=Switch("flash_attn", "fa2"),
-        backends=("cuda",),
-        elsewhere=_ELSEWHERE,
         attention="flash_attention_2",
         dtypes=_HALF,
     ),
@@ -29,8 +26,6 @@ KERNELS = (
         "FlashAttention 3, for Hopper devices, by the package flash-attn-3.",
         needs=("flash_attn_interface",),
         switch=Switch("flash_attn", "fa3"),
-        backends=("cuda",),
-        elsewhere=_ELSEWHERE,
         attention="flash_attention_3",
         dtypes=_HALF,
     ),
