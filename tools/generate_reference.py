@@ -67,6 +67,10 @@ def spec_page() -> Iterator[str]:
             yield from _class(node)
 
 
+#: What ``contracts.py`` only passes on.
+OWN_MODULES = ("acceleration.py", "backend_facts.py", "generation.py")
+
+
 def contract_page() -> Iterator[str]:
     """Every contract with its verbs, and which of them have a working default."""
     path = CORE.source / "contracts.py"
@@ -78,6 +82,11 @@ def contract_page() -> Iterator[str]:
             for line in [line for line in titles if line < node.lineno]:
                 yield f"## {titles.pop(line).capitalize()}"
             yield from _class(node, level="###")
+    yield "## Contracts with a module of their own"
+    for name in OWN_MODULES:
+        for node in module_of(CORE.source / name).body:
+            if isinstance(node, ast.ClassDef):
+                yield from _class(node, level="###")
 
 
 def _class(node: ast.ClassDef, level: str = "##") -> Iterator[str]:

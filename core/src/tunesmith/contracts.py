@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tunesmith.acceleration import Accelerator as Accelerator  # a contract with a module of its own
 from tunesmith.backend_facts import Memory as Memory  # what backends give is imported from here as well
 from tunesmith.backend_facts import Probe as Probe
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
@@ -200,35 +201,6 @@ class Quantizer(Protocol):
     @abstractmethod
     def check(self, model: PreTrainedModel) -> None:
         """Raise unless the loaded model really is quantised."""
-
-
-class Accelerator(Protocol):
-    """Changes how a computation runs, never what it computes. Made as ``accelerator(plan)``."""
-
-    def before_load(self, plan: Plan) -> None:
-        """Before any weights are loaded."""
-
-    def after_load(self, model: PreTrainedModel) -> PreTrainedModel:
-        """When the weights are there, before the tuner acts."""
-        return model
-
-    def after_tuner(self, model: PreTrainedModel) -> PreTrainedModel:
-        """When the tuner has acted and every weight has its number format: the model as it will be trained."""
-        return model
-
-    def arguments(self, plan: Plan) -> dict[str, Any]:
-        """Training arguments that it sets. A clash with what the user wrote is an error."""
-        return {}
-
-    def losses(self) -> Mapping[str, Callable[..., Any]]:
-        """Losses that it computes in place of a stage, by the names that its spec lists.
-
-        ``"token"``: called as ``loss(model, inputs, labels, smoothing)`` with the inputs of a batch without its labels; runs
-        the model and returns the cross-entropy of each place's next token, (rows, length - 1) in float32, 0 where the label
-        is -100, and the model's outputs, which need not hold logits. Whoever wants log-probabilities takes their negatives.
-        A stage may know further names; who does not know one leaves it alone.
-        """
-        return {}
 
 
 # ---- where it runs ---------------------------------------------------------------------------------------------------

@@ -193,6 +193,7 @@ class AcceleratorSpec(Spec):
     :param excludes: accelerators that cannot be picked beside it.
     :param attention: transformers' name of the attention kernel that it brings, for those that ``flash_attn`` switches on.
     :param dtypes: the number formats it computes in, all when empty.
+    :param loads: it reads the weights of the model that learns in a way of its own.
     :param losses: the losses it computes in place of a stage, by name (see :meth:`tunesmith.contracts.Accelerator.losses`).
     """
 
@@ -204,6 +205,7 @@ class AcceleratorSpec(Spec):
     excludes: tuple[str, ...] = ()
     attention: str = ""
     dtypes: tuple[str, ...] = ()
+    loads: bool = False
     losses: tuple[str, ...] = ()
 
 

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tunesmith.config import Setting
-from tunesmith.contracts import Backend, Tuner
+from tunesmith.contracts import Accelerator, Backend, Tuner
 from tunesmith.data import tokens
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.model_folder import bears, check_pinned, fetch_model, read_json
@@ -176,8 +176,19 @@ def load_base(
         model: PreTrainedModel = kind.from_config(config, **kwargs).to(backend.device(local_rank()))
     else:
         kwargs["device_map"] = {"": backend.device(local_rank())}
-        model = _read_quantized(plan, plugins, wish, (kind, folder, config, kwargs))
+        own_way = _by_accelerator(plan, plugins, folder, kwargs) if training else None
+        source = (kind, folder, config, kwargs)
+        model = own_way if own_way is not None else _read_quantized(plan, plugins, wish, source)
     return backend.replace_experts(model)
+
+
+def _by_accelerator(plan: Plan, plugins: Plugins, folder: Path, kwargs: Mapping[str, Any]) -> PreTrainedModel | None:
+    for chosen in plan.picked("accelerators"):
+        offer = plugins.accelerators.get(chosen.wanted)
+        if offer.spec.loads:
+            accelerator: Accelerator = offer.load()(plan)
+            return accelerator.load(folder, kwargs)
+    return None
 
 
 def _read_quantized(
