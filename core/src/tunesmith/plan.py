@@ -39,7 +39,12 @@ class Chosen:
 
 @dataclass(frozen=True)
 class ModelWish:
-    """What one role wants. ``path`` is ``None`` for ``base_of``: the same model with its tuner switched off."""
+    """What one role wants.
+
+    ``head``: ``"lm"``, ``"value"`` (rates every place of a text as well) or ``"score"`` (a classifier that rates whole texts).
+    With ``base_of`` there is no ``path``: it is the model that this role starts from, with other ``adapters`` or none. Its
+    weights are in memory once.
+    """
 
     role: str
     path: str | None

@@ -35,17 +35,52 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Role:
+    """A model that a run works with, and the flat keys that say which one it is.
+
+    :param name: ``policy``, ``reference``, ``reward``, ``teacher``.
+    :param model: the key with its folder or hub name.
+    :param adapters: the key with the adapters on top of it.
+    :param bits: the key that asks for it in few bits.
+    :param head: what it has to do beyond predicting tokens (``"lm"``): rate every place of a text as well (``"value"``), or
+        rate whole texts (``"score"``: a model with a value head, or one that was made to classify).
+    :param kind: the key that says what ``model`` names, where that is not always a model; ``kinds``: what its values mean.
+    :param as_started: where no model is given it is the policy as it is before it learns; otherwise one has to be given.
+    :param needed: ``"module:function"``, called while planning with a function from a key to its value: whether this run needs
+        the role. Always where empty.
+    """
+
+    name: str
+    model: str = ""
+    adapters: str = ""
+    bits: str = ""
+    head: Literal["lm", "value", "score"] = "lm"
+    kind: str = ""
+    kinds: Mapping[str, Literal["model", "adapter", "address"]] = field(default_factory=dict)
+    as_started: bool = False
+    needed: str = ""
+
+
+#: The model that learns, or that a command is about.
+POLICY = Role("policy", "model_name_or_path", "adapter_name_or_path", "quantization_bit")
+
+
+@dataclass(frozen=True)
 class CommandSpec(Spec):
     """A subcommand of ``tunesmith``; ``load`` names a ``click.Command``.
 
     :param section: its heading in ``--help``.
     :param picks: the axes that its plan picks from, empty for commands without a plan.
     :param requires: the keys without which it cannot be carried out; a plan lists them as missing.
+    :param roles: the models it works with, where no stage says it.
+    :param wants: the kinds of example that it reads from datasets, where no stage says it.
     """
 
     section: str = "More commands"
     picks: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = (POLICY,)
+    wants: tuple[ExampleKind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +156,8 @@ class TunerSpec(Spec):
     :param mergeable: the result can be folded into plain weights.
     :param over_quantized: can train on top of quantised weights.
     :param disables: with the tuner's part switched off the model equals its base, so that it can be its own reference.
+    :param starts_anew: the key with which the given adapters are merged and a new one begins; empty where the last one always
+        goes on learning.
     :param trainable: ``"module:function"``, called while planning as ``function(shapes, plan)`` with the shape of every
         weight by name: how many numbers will learn. Without torch. All of them where empty.
     """
@@ -130,6 +167,7 @@ class TunerSpec(Spec):
     mergeable: bool = True
     over_quantized: bool = False
     disables: bool = False
+    starts_anew: str = ""
     trainable: str = ""
 
 
@@ -138,12 +176,12 @@ class TrainerSpec(Spec):
     """What is learned from what (``stage``).
 
     :param wants: the kinds of example it can learn from; a dataset that yields none of them is a plan error.
-    :param roles: the models it needs (``policy``, ``reference``, ``reward``, ``teacher``).
+    :param roles: the models it works with, the policy first. :mod:`tunesmith.roles` has those that several stages share.
     :param defaults: the stage's own defaults for keys that somebody else owns; shown as such in the plan.
     """
 
     wants: tuple[ExampleKind, ...] = ()
-    roles: tuple[str, ...] = ("policy",)
+    roles: tuple[Role, ...] = (POLICY,)
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -354,7 +354,6 @@ def test_tensorboard_gets_the_losses(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("stage", "keys", "said"),
     [
-        ("sft", {"early_stopping_steps": 2}, "early_stopping_steps needs evaluations"),
         ("sft", {"do_predict": True, "train_on_prompt": True}, "do_predict cannot tell prompts from answers"),
         ("pt", {"predict_with_generate": True}, "plain text has no prompts"),
     ],

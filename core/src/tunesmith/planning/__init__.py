@@ -10,8 +10,8 @@ from tunesmith.planning.choose import choose
 from tunesmith.planning.datasets import find_datasets
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.estimate import estimate
-from tunesmith.planning.models import wish
 from tunesmith.planning.recorded_run import recall
+from tunesmith.planning.roles import wish
 from tunesmith.planning.settings_in_use import settle
 from tunesmith.planning.template_advice import advise
 from tunesmith.plugins import Broken, Plugins

@@ -109,6 +109,9 @@ def _validation(draft: Draft) -> None:
     if draft.picked("trainers") and evaluates and not (draft.value("val_size") or draft.value("eval_dataset")):
         key = next((k for k in ("eval_strategy", "do_eval", "do_predict") if draft.given(k)), "eval_strategy")
         draft.lacks(key, f"{key} has nothing to evaluate on", "Give eval_dataset: or val_size:.")
+    if draft.picked("trainers") and draft.value("early_stopping_steps") and draft.value("eval_strategy") in (None, "no"):
+        what = "early_stopping_steps needs evaluations while training"
+        draft.problem("early_stopping_steps", what, "Write eval_strategy: steps or epoch.")
 
 
 def _streaming(draft: Draft) -> None:

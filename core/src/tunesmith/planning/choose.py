@@ -14,7 +14,7 @@ from tunesmith.contracts import Probe
 from tunesmith.errors import TunesmithError
 from tunesmith.known_keys import library_optimizers
 from tunesmith.planning.attention import choose_attention
-from tunesmith.planning.draft import Draft
+from tunesmith.planning.draft import Draft, roles_of
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
 
@@ -130,19 +130,21 @@ def _launcher(draft: Draft, axis: str) -> None:
 
 
 def _quantizer(draft: Draft, axis: str) -> None:
-    bits = draft.value("quantization_bit")
-    if bits is None:
+    asked = {key: bits for role in roles_of(draft) if (key := role.bits) and (bits := draft.value(key)) is not None}
+    if not asked:
         return
     if not draft.plugins.quantizers:
-        draft.lacks("quantization_bit", f"quantization_bit: {bits} needs a quantizer, and none is installed", "Leave it out.")
+        for key, bits in asked.items():
+            draft.lacks(key, f"{key}: {bits} needs a quantizer, and none is installed", "Leave it out.")
         return
     wanted = str(draft.value("quantization_method"))
     names = {alias: offer.spec.name for offer in draft.plugins.quantizers for alias in offer.spec.aliases}
     choose_named(draft, axis, "quantization_method", names.get(wanted, wanted))
     for spec in draft.picked(axis):
-        if bits not in spec.bits:
-            known = ", ".join(map(str, spec.bits))
-            draft.problem("quantization_bit", f"{spec.name} has no {bits} bits", f"Write one of {known}.")
+        for key, bits in asked.items():
+            if bits not in spec.bits:
+                known = ", ".join(map(str, spec.bits))
+                draft.problem(key, f"{spec.name} has no {bits} bits", f"Write one of {known}.")
 
 
 # ---- template --------------------------------------------------------------------------------------------------------

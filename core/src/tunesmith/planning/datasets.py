@@ -12,9 +12,9 @@ KEYS = {"dataset": "train", "eval_dataset": "eval"}
 
 def find_datasets(draft: Draft) -> None:
     """Fill ``draft.datasets``; pick their formats and sources."""
-    if "trainers" not in draft.command.picks:
+    if "trainers" not in draft.command.picks and not draft.command.wants:
         return
-    wants = tuple(dict.fromkeys(kind for spec in draft.picked("trainers") for kind in spec.wants))
+    wants = tuple(dict.fromkeys(kind for spec in draft.picked("trainers") or [draft.command] for kind in spec.wants))
     for key, split in KEYS.items():
         names = draft.value(key) or ()
         if not names:

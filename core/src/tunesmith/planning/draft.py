@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from tunesmith.config import RunConfig, Setting
@@ -10,7 +11,7 @@ from tunesmith.errors import ConfigError, Problem, TunesmithError
 from tunesmith.plan import Chosen, DatasetPlan, Estimate, ModelWish
 from tunesmith.plugins import Plugins
 from tunesmith.registry import Offer
-from tunesmith.specs import CommandSpec
+from tunesmith.specs import POLICY, CommandSpec, Role
 
 
 @dataclass
@@ -75,3 +76,21 @@ class Draft:
             self.problems.extend(error.problems)
         else:
             self.problem(key, error.message, error.hint)
+
+
+def roles_of(draft: Draft) -> tuple[Role, ...]:
+    """The models that this run works with: as its stage says, else as its command does.
+
+    A command about a model that a stage has trained has it with the head that the stage gave it.
+    """
+    stages = draft.picked("trainers")
+    roles: tuple[Role, ...] = stages[0].roles if stages else draft.command.roles
+    name = draft.value("stage")
+    if not stages and roles == (POLICY,) and draft.given("stage") and name in draft.plugins.trainers:
+        roles = draft.plugins.trainers.get(name).spec.roles[:1]
+    return tuple(role for role in roles if not role.needed or _ask(role.needed, draft))
+
+
+def _ask(function: str, draft: Draft) -> bool:
+    module, _, name = function.partition(":")
+    return bool(getattr(import_module(module), name)(draft.value))

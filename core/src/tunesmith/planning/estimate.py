@@ -7,6 +7,7 @@ The figure is for one process without sharding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 
 from tunesmith.plan import Estimate
@@ -27,6 +28,8 @@ OPTIMIZER_STATES = {
     "adamw_8bit": 0.5,
 }
 ADAM_STATES = 2.0
+#: What low-bit weights take beyond their bits, for scales and what stays whole.
+QUANTIZED = 1.06
 
 
 def estimate(draft: Draft) -> None:
@@ -38,6 +41,7 @@ def estimate(draft: Draft) -> None:
     if shape is None:
         return
     parts, trainable = _training(draft, shape) if draft.picked("trainers") else ({"weights": _weights(draft, shape, 0)}, 0)
+    parts |= dict(_others(draft))
     draft.estimate = Estimate(shape.parameters, trainable, parts, NOT_VALIDATED, f"arithmetic on {shape.basis}")
 
 
@@ -64,6 +68,16 @@ def count_states(draft: Draft, shape: ModelShape) -> float:
     return OPTIMIZER_STATES.get(str(draft.value("optim")), ADAM_STATES)
 
 
+def _others(draft: Draft) -> Iterator[tuple[str, int]]:
+    """The weights of the models that do not learn, but for those that are in memory anyway."""
+    for role, wish in draft.models.items():
+        folder = find_in(draft, wish.path).folder if role != "policy" and wish.path else None
+        shape = read_shape(folder) if folder else None
+        if shape is not None:
+            size = wish.bits / 8 * QUANTIZED if wish.bits else 2 if _low_precision(draft) else shape.bytes_per_weight
+            yield f"{role} model", int(shape.parameters * size)
+
+
 def count_trainable(draft: Draft, shape: ModelShape) -> int:
     """How many numbers the picked tuner lets learn."""
     for spec in draft.picked("tuners"):
@@ -76,7 +90,7 @@ def count_trainable(draft: Draft, shape: ModelShape) -> int:
 def _weights(draft: Draft, shape: ModelShape, trainable: int) -> int:
     frozen = max(0, shape.parameters - trainable)
     if bits := draft.value("quantization_bit"):
-        return int(frozen * bits / 8 * 1.06) + trainable * 4
+        return int(frozen * bits / 8 * QUANTIZED) + trainable * 4
     return int(frozen * (2 if _low_precision(draft) else shape.bytes_per_weight)) + trainable * (
         2 if draft.value("pure_bf16") else 4
     )

@@ -1,4 +1,4 @@
-"""What each role wants: the model's folder, its adapters, and where they are."""
+"""A model's folder and its adapters: where they are, and whether they can be used."""
 
 from __future__ import annotations
 
@@ -8,41 +8,24 @@ from typing import Any
 from tunesmith.config import Setting
 from tunesmith.errors import TunesmithError
 from tunesmith.model_folder import Whereabouts, bears, find_model, has_weights, missing_shards, read_json
-from tunesmith.plan import ModelWish
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.shapes import check_weight_files
-from tunesmith.specs import TunerSpec
+from tunesmith.specs import POLICY, Role, TunerSpec
 
 
-def wish(draft: Draft) -> None:
-    """Fill ``draft.models``; find out what is not here."""
-    name = draft.value("model_name_or_path")
-    if name is None:
-        return
-    adapters = tuple(draft.value("adapter_name_or_path") or ())
-    name, adapters = _unfold_adapter(draft, str(name), adapters)
-    _check_model(draft, name)
-    for adapter in adapters:
-        _check_adapter(draft, adapter)
-    draft.models["policy"] = ModelWish("policy", name, adapters, bits=draft.value("quantization_bit"))
-
-
-def _unfold_adapter(draft: Draft, name: str, adapters: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def unfold_adapter(draft: Draft, role: Role, name: str, adapters: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """A model folder that holds an adapter stands for its base with that adapter on top."""
     folder = find_in(draft, name).folder
     if folder is None or (folder / "config.json").is_file() or not (spec := tuner_of(draft, folder)):
         return name, adapters
     base = base_of(folder)
     if base is None:
-        draft.problem(
-            "model_name_or_path",
-            f"{name} holds an adapter and does not say of which model",
-            "Name the model, and give the folder as adapter_name_or_path.",
-        )
+        what = f"{name} holds an adapter and does not say of which model"
+        draft.problem(role.model, what, f"Name the model, and give the folder as {role.adapters}.")
         return name, adapters
     draft.notices.append(f"{name} holds an adapter ({spec.name}); its model is {base}")
-    for key, value in (("model_name_or_path", base), ("adapter_name_or_path", (name, *adapters))):
-        draft.settings[key] = Setting(value, f"read from {name}", "host", given=True)
+    for key, value in ((role.model, base), (role.adapters, (name, *adapters))):
+        draft.settings[key] = Setting(value, f"read from {name}", draft.settings[key].owner, given=True)
     return base, (name, *adapters)
 
 
@@ -67,58 +50,52 @@ def find_in(draft: Draft, name: str) -> Whereabouts:
     return find_model(name, revision=str(draft.value("model_revision") or "main"), cache_dir=draft.value("cache_dir"))
 
 
-def _check_model(draft: Draft, name: str) -> None:
+def check_model(draft: Draft, key: str, name: str) -> None:
+    """Note what is wrong with the model that ``key`` names, or missing of it."""
     place = find_in(draft, name)
     if place.folder is None:
         if place.fetchable:
             draft.notices.append(f"{place.reason}; it will be fetched from the hub when the run starts")
         else:
-            draft.lacks("model_name_or_path", f"model_name_or_path: {place.reason}", place.hint)
+            draft.lacks(key, f"{key}: {place.reason}", place.hint)
         return
     try:
         config, missing = read_json(place.folder, "config.json"), missing_shards(place.folder)
         check_weight_files(place.folder)
     except TunesmithError as error:
-        draft.note_error("model_name_or_path", error)
+        draft.note_error(key, error)
         return
     if not config:
         what = "an empty" if (place.folder / "config.json").is_file() else "no"
-        draft.problem(
-            "model_name_or_path", f"{place.folder} holds {what} config.json, so it is no model", "Give a model's folder."
-        )
-    elif not has_weights(place.folder) and not draft.value("train_from_scratch"):
-        draft.problem(
-            "model_name_or_path", f"{place.folder} holds no weights", "Give a complete model, or train_from_scratch: true."
-        )
+        draft.problem(key, f"{place.folder} holds {what} config.json, so it is no model", "Give a model's folder.")
+    elif not has_weights(place.folder) and not (key == POLICY.model and draft.value("train_from_scratch")):
+        draft.problem(key, f"{place.folder} holds no weights", "Give a complete model, or train_from_scratch: true.")
     elif missing:
-        draft.problem("model_name_or_path", f"{place.folder} lacks {', '.join(missing)}", "Copy or download the rest of it.")
+        draft.problem(key, f"{place.folder} lacks {', '.join(missing)}", "Copy or download the rest of it.")
     elif "auto_map" in config and not draft.value("trust_remote_code"):
         draft.notices.append(f"{name} brings code of its own, which is not used: trust_remote_code is false")
 
 
-def _check_adapter(draft: Draft, name: str) -> None:
+def check_adapter(draft: Draft, key: str, name: str, model: str) -> None:
+    """Note what is wrong with an adapter that ``key`` names and that is to lie on ``model``."""
     place = find_in(draft, name)
     if place.folder is None:
         if not place.fetchable:
-            draft.lacks("adapter_name_or_path", f"adapter_name_or_path: {place.reason}", place.hint)
+            draft.lacks(key, f"{key}: {place.reason}", place.hint)
         return
     if tuner_of(draft, place.folder) is None:
         names = ", ".join(f"{m.file} ({o.spec.name})" for o in draft.plugins.tuners for m in o.spec.marks)
-        draft.problem(
-            "adapter_name_or_path",
-            f"{place.folder} bears no mark of an installed tuner",
-            f"An adapter's folder holds one of: {names or 'none is known'}.",
-        )
+        what = f"{place.folder} bears no mark of an installed tuner"
+        draft.problem(key, what, f"An adapter's folder holds one of: {names or 'none is known'}.")
         return
     try:
         check_weight_files(place.folder)
-        _compare_base(draft, name, base_of(place.folder))
+        _compare_base(draft, name, base_of(place.folder), model)
     except TunesmithError as error:
-        draft.note_error("adapter_name_or_path", error)
+        draft.note_error(key, error)
 
 
-def _compare_base(draft: Draft, adapter: str, base: str | None) -> None:
+def _compare_base(draft: Draft, adapter: str, base: str | None, model: str) -> None:
     """An adapter may fit another model than its own in shape and still be of no use there."""
-    model = str(draft.value("model_name_or_path"))
     if base is not None and Path(base).resolve().name != Path(model).expanduser().resolve().name:
         draft.notices.append(f"the adapter {adapter} was trained on {base}, not on {model}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from tunesmith.runtime.sampling import EpochSampler, row_lengths
 from tunesmith.runtime.session import Session, reload_policy
 from tunesmith.runtime.streaming import StreamedRows
 from tunesmith.runtime.tensor_tree import is_saved, load_tree, save_tree
+from tunesmith.runtime.value_head import take_value_head, write_value_head
 from tunesmith.runtime.versions import versions
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class SessionTrainer(Trainer):
         kwargs["resume_from_checkpoint"] = str(resume.folder) if resume else None
         if self.session.fresh:
             fit_to_data(self)
+            if self.session.twin is not None:
+                self.session.twin.check()
         with self.interruption.listening():
             output = super().train(*args, **kwargs)
         self._take_weights_to_keep()
@@ -205,7 +208,10 @@ class SessionTrainer(Trainer):
         """The tuner's weights and the tokenizer; never transformers' pickled ``training_args.bin``."""
         folder = Path(output_dir or self.args.output_dir)
         if state_dict is not None:  # a sharded model that transformers has gathered
+            head = take_value_head(state_dict)
             super()._save(output_dir, state_dict)
+            if head:
+                write_value_head(head, folder)
             (folder / "training_args.bin").unlink(missing_ok=True)
         elif self.args.should_save:
             folder.mkdir(parents=True, exist_ok=True)
@@ -238,8 +244,11 @@ class SessionTrainer(Trainer):
 
     def _save_running(self, folder: Path) -> None:
         """This process's sums since the last log line, so that a resumed run logs what the uninterrupted one would have."""
-        since = {"loss": self._tr_loss.item(), "total": self._total_loss_scalar, "logged": self._globalstep_last_logged}
-        save_tree(folder / f"running-{self.args.process_index}", since)
+        save_tree(folder / f"running-{self.args.process_index}", self.running())
+
+    def running(self) -> dict[str, Any]:
+        """What this process has summed up since the last log line."""
+        return {"loss": self._tr_loss.item(), "total": self._total_loss_scalar, "logged": self._globalstep_last_logged}
 
     def _save_stream(self, folder: Path) -> None:
         if self.stream is not None:
@@ -307,9 +316,12 @@ class SessionTrainer(Trainer):
         resume = self.session.resume
         if resume is None or not is_saved(stem := resume.folder / f"running-{self.args.process_index}"):
             return
-        held = load_tree(stem)
-        self._tr_loss.fill_(held["loss"])
-        self._total_loss_scalar, self._globalstep_last_logged = held["total"], held["logged"]
+        self.go_on(load_tree(stem))
+
+    def go_on(self, running: Mapping[str, Any]) -> None:
+        """Take up what :meth:`running` gave."""
+        self._tr_loss.fill_(running["loss"])
+        self._total_loss_scalar, self._globalstep_last_logged = running["total"], running["logged"]
 
     def _load_best_model(self) -> None:
         if self._sharded:

@@ -25,10 +25,12 @@ from tunesmith.contracts import Accelerator, Backend, Tuner
 from tunesmith.data import tokens
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.model_folder import bears, check_pinned, fetch_model, read_json
+from tunesmith.model_heads import has_value_head
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.planning.attention import kernel_of
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import precision
+from tunesmith.runtime.value_head import add_value_head
 from tunesmith.specs import TunerSpec
 
 if TYPE_CHECKING:
@@ -114,9 +116,25 @@ def load_model(plan: Plan, plugins: Plugins, wish: ModelWish, backend: Backend, 
         model = _merge_one(plan, plugins, model, folder)
     if training:
         return model
-    if last is not None:
-        model = tuner_for(plan, plugins, last).load(model, last, trainable=False)
+    return finish_frozen(plan, plugins, wish, model, last)
+
+
+def finish_frozen(
+    plan: Plan, plugins: Plugins, wish: ModelWish, model: PreTrainedModel, adapter: Path | None
+) -> PreTrainedModel:
+    """Put the last adapter on a model that will not learn, and its value head where it rates texts."""
+    if adapter is not None:
+        model = tuner_for(plan, plugins, adapter).load(model, adapter, trainable=False)
+    if wish.head == "value":
+        add_value_head(model, value_head_folder(plan, wish))
     return model.requires_grad_(False).eval()
+
+
+def value_head_folder(plan: Plan, wish: ModelWish) -> Path | None:
+    """The folder with the value head of a model: that of its last adapter that has one, else its own, else none."""
+    path = wish.path if wish.base_of is None else plan.models[wish.base_of].path
+    folders = [adapter_folder(plan, name) for name in reversed(wish.adapters)]
+    return next(filter(has_value_head, [*folders, model_folder(plan, str(path))]), None)
 
 
 def load_merged(plan: Plan, plugins: Plugins, wish: ModelWish, backend: Backend) -> PreTrainedModel:
@@ -169,6 +187,8 @@ def load_base(
     if training:
         adapter = not saves_model(plan, plugins)
         kwargs["dtype"] = precision.dtype_to_train(plan, backend, own, adapter=adapter, exact=exact)
+    elif plan.command == "train":
+        kwargs["dtype"] = precision.dtype_beside(plan, backend, own, adapter=not saves_model(plan, plugins))
     else:
         kwargs["dtype"] = precision.dtype_to_infer(plan, backend, own)
     kind = model_class(config, wish.head)
@@ -197,15 +217,26 @@ def _read_quantized(
     kind, folder, config, kwargs = source
     if not wish.bits:
         return read_weights(kind, folder, config, kwargs, head=wish.head)
+    plan = _in_bits(plan, wish.bits)
     quantizer = plugins.quantizers.get(plan.the("quantizers").wanted).load()(plan)
     model = read_weights(kind, folder, config, {**kwargs, **quantizer.arguments(plan)}, head=wish.head)
     quantizer.check(model)
     return model
 
 
+def _in_bits(plan: Plan, bits: int) -> Plan:
+    """The plan as the quantizer of one role is to read it."""
+    setting = plan.settings["quantization_bit"]
+    return (
+        plan
+        if setting.value == bits
+        else replace(plan, settings={**plan.settings, "quantization_bit": replace(setting, value=bits)})
+    )
+
+
 def model_class(config: PreTrainedConfig, head: str) -> Any:
-    """The transformers class that reads this configuration with this head (``lm`` or ``score``)."""
-    if head != "lm":
+    """The transformers class that reads this configuration with this head; a value head is added later."""
+    if head == "score":
         return AutoModelForSequenceClassification
     known = type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in (
         getattr(config, "auto_map", None) or {}
@@ -230,7 +261,7 @@ def read_weights(
 
     :raises TunesmithError: lists what is missing, superfluous or of another shape.
     """
-    if head != "lm":
+    if head == "score":
         config.num_labels = 1
     try:
         model, info = kind.from_pretrained(
@@ -238,10 +269,9 @@ def read_weights(
         )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise TunesmithError(f"The weights in {folder} cannot be loaded: {error}") from error
-    new_head = {name for name in info["missing_keys"] if head != "lm" and name.split(".")[0] in ("score", "classifier")}
     wrong = {
-        "missing": sorted(set(info["missing_keys"]) - new_head),
-        "superfluous": sorted(info["unexpected_keys"]) if head == "lm" else [],
+        "missing": sorted(info["missing_keys"]),
+        "superfluous": sorted(info["unexpected_keys"]),
         "of another shape": sorted(str(key[0] if isinstance(key, tuple) else key) for key in info["mismatched_keys"]),
     }
     if listed := "; ".join(f"{word}: {_few(names)}" for word, names in wrong.items() if names):

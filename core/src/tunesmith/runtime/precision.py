@@ -51,6 +51,13 @@ def dtype_to_train(plan: Plan, backend: Backend, own: torch.dtype | None, *, ada
     return own if own in NAMES else backend.dtype("float32")
 
 
+def dtype_beside(plan: Plan, backend: Backend, own: torch.dtype | None, *, adapter: bool) -> torch.dtype:
+    """The format of a model that answers beside the one that learns: what the latter computes in, so that both agree."""
+    if half_wanted(plan) or adapter:
+        return dtype_to_train(plan, backend, own, adapter=True, exact=False)
+    return backend.dtype("float32")
+
+
 def dtype_to_infer(plan: Plan, backend: Backend, own: torch.dtype | None) -> torch.dtype:
     """The format for inference and export: ``infer_dtype``, or the one the weights are saved in."""
     wanted = str(plan["infer_dtype"]) if plan.command != "train" else "auto"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from tunesmith.runtime.processes import first_decides
 from tunesmith.runtime.speaking import no_bars, speak
 from tunesmith.runtime.stopping import generation_config
 from tunesmith.runtime.streaming import StreamedRows
+from tunesmith.runtime.twin import Twin
+from tunesmith.runtime.value_head import add_value_head, head_aside, write_value_head
 from tunesmith.templates import make_renderer
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ class Session:
     """Whether what learns starts from nothing, so that the tuner may fit it to the data before the first step."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     models: dict[str, PreTrainedModel] = field(default_factory=dict)
+    twin: Twin | None = None
+    """What the policy starts from, where another role has the same weights with another adapter."""
     tokenizer: Any = None
     renderer: Renderer | None = None
     train_data: TokenStore | StreamedRows | None = None
@@ -75,15 +80,31 @@ class Session:
         """How the run's model is meant to generate: the plan's sampling and the run's stop tokens."""
         return generation_config(self.plan, self.tokenizer, self.renderer)
 
+    @contextmanager
+    def answering_as(self, role: str) -> Iterator[PreTrainedModel]:
+        """The model of a role that does not learn, ready to answer: the policy with its tuner switched off, or another."""
+        model = self.models[role]
+        if model is not self.models["policy"]:
+            yield model
+            return
+        was_training = model.training
+        try:
+            with self.tuner.without(model.eval()):
+                yield model
+        finally:
+            model.train(was_training)
+
     def save_model(self, folder: Path) -> None:
-        """Write the policy as its tuner does, and the tokenizer."""
+        """Write the policy as its tuner does, its value head where it has one, and the tokenizer."""
         config = self.models["policy"].config
         config.use_cache = True  # training switches it off; whoever loads the result wants to generate
         try:
-            with no_bars():
+            with no_bars(), head_aside(self.models["policy"]) as head:
                 self.tuner.save(self.models["policy"], folder)
         finally:
             config.use_cache = self.args.use_cache
+        if head is not None:
+            write_value_head(head.state_dict(), folder)
         self.save_tokenizer(folder)
 
     def save_tokenizer(self, folder: Path) -> None:
@@ -95,6 +116,7 @@ class Session:
     def close(self) -> None:
         """Let go of models and data, and give memory back to the device. Safe to call twice."""
         self.models.clear()
+        self.twin = None
         self.train_data, self.eval_data = None, {}
         self.backend.empty_cache()
 
@@ -114,8 +136,8 @@ def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     session.backend.seed(session.args.seed)
     for accelerator in session.accelerators:
         accelerator.before_load(plan)
-    for role, wish in plan.models.items():
-        session.models[role] = _model(session, role, wish)
+    session.models["policy"] = prepare_policy(session, plan.models["policy"], session.resume.folder if session.resume else None)
+    _open_others(session, plan.models)
     policy = plan.models["policy"]
     session.tokenizer = loading.load_tokenizer(plan, policy)
     session.renderer = _renderer(plan, plugins)
@@ -214,12 +236,35 @@ def _renderer(plan: Plan, plugins: Plugins) -> Renderer | None:
 # ---- models ----------------------------------------------------------------------------------------------------------
 
 
-def _model(session: Session, role: str, wish: ModelWish) -> PreTrainedModel:
-    if wish.base_of is not None:
-        return session.models[wish.base_of]
-    if role != "policy":
-        return loading.load_model(session.plan, session.plugins, wish, session.backend, training=False)
-    return prepare_policy(session, wish, session.resume.folder if session.resume else None)
+def _open_others(session: Session, wishes: Mapping[str, ModelWish]) -> None:
+    """Open the models that do not learn."""
+    for role, wish in wishes.items():
+        if role == "policy":
+            continue
+        if wish.base_of is None:
+            model = loading.load_model(session.plan, session.plugins, wish, session.backend, training=False)
+            for accelerator in session.accelerators:
+                model = accelerator.after_load(model)
+            session.models[role] = model.requires_grad_(False).eval()
+        elif _is_twin(session, wish):
+            session.models[role] = _other_twin(session, role, wish)
+        else:
+            session.models[role] = session.models[wish.base_of]
+
+
+def _is_twin(session: Session, wish: ModelWish) -> bool:
+    """Whether a role shares the policy's weights, not its modules: an adapter of its own, or a tuner that cannot be off."""
+    chosen = session.plan.the("tuners")
+    disables = session.plugins.tuners.get(chosen.wanted).spec.disables
+    return wish.base_of is not None and (bool(wish.adapters) or not disables)
+
+
+def _other_twin(session: Session, role: str, wish: ModelWish) -> PreTrainedModel:
+    twin, plan = session.twin, session.plan
+    assert twin is not None
+    twin.check()
+    adapter = loading.adapter_folder(plan, wish.adapters[0]) if wish.adapters else None
+    return loading.finish_frozen(plan, session.plugins, wish, twin.another(), adapter)
 
 
 def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> PreTrainedModel:
@@ -236,7 +281,10 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
         model = loading.load_model(plan, plugins, wish, session.backend, training=True)
     for accelerator in session.accelerators:
         model = accelerator.after_load(model)
+    session.twin = Twin.of(model) if any(_is_twin(session, other) for other in plan.models.values()) else None
     model = _applied(session, model, saved) if whole else _with_adapter(session, wish, model, saved)
+    if wish.head == "value":
+        add_value_head(model, saved or loading.value_head_folder(plan, wish))
     precision.settle(model, plan, session.backend, adapter=not whole)
     for accelerator in session.accelerators:
         model = accelerator.after_tuner(model)
@@ -271,9 +319,10 @@ def reload_policy(session: Session, saved: Path) -> PreTrainedModel:
     if old is not None:
         old.to("meta")
     session.backend.empty_cache()
-    model = prepare_policy(session, session.plan.models["policy"], saved)
-    for role, wish in session.plan.models.items():
-        if role == "policy" or wish.base_of == "policy":
-            session.models[role] = model
+    sharing = {role: wish for role, wish in session.plan.models.items() if wish.base_of == "policy"}
+    for role in sharing:
+        session.models.pop(role, None)
+    model = session.models["policy"] = prepare_policy(session, session.plan.models["policy"], saved)
+    _open_others(session, sharing)
     model.generation_config = session.generation_config
     return model

@@ -21,6 +21,7 @@ from tunesmith.host_options import HOST_GROUPS
 from tunesmith.plan import Chosen, ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.registry import Owner
+from tunesmith.specs import Role
 from tunesmith.testing.small_tokenizers import write_tokenizer
 from tunesmith.testing.tiny_models import tiny_llama
 
@@ -36,6 +37,8 @@ stop = ["<|im_end|>"]
 """
 #: What the tiny model can tell apart without any word being cut in two.
 WORDS = 300
+#: The roles that a small plan fills: a model as it starts.
+PLAYED = ("policy", "reference")
 PICKED = {"tuners": "everything", "backends": "processor", "launchers": "plain"}
 QUICK: Mapping[str, Any] = {
     "learning_rate": 1e-2,
@@ -74,9 +77,18 @@ class SmallStore:
         length = len(row["tokens"].ids)
         return tuple(int(part) for part in np.diff([*row.get("starts", (0,)), length]))
 
-    def lengths(self) -> np.ndarray[Any, Any]:
-        """Tokens of each row."""
-        return np.array([len(next(iter(row.values())).ids) for row in self.rows])
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """Names of the sequences that each row has."""
+        return tuple(name for name, value in self.rows[0].items() if isinstance(value, Tokens))
+
+    def facts(self, index: int) -> Mapping[str, Any]:
+        """What is known of a row beside its tokens."""
+        return {name: value for name, value in self.rows[index].items() if not isinstance(value, Tokens)}
+
+    def lengths(self, name: str | None = None) -> np.ndarray[Any, Any]:
+        """Tokens of one sequence of each row."""
+        return np.array([len(row[name or self.sequences[0]].ids) for row in self.rows])
 
     def __iter__(self) -> Iterator[Mapping[str, Tokens]]:
         return (self[index] for index in range(len(self)))
@@ -160,7 +172,14 @@ def small_plan(folder: Path, plugins: Plugins, stage: str, *, picked: Mapping[st
         **{key: Setting(value, "by hand", _owner(key), given=True) for key, value in given.items()},
     }
     chosen = tuple(Chosen(axis, name, plugins.axis(axis).get(name).owner, "by hand") for axis, name in axes.items())
-    return Plan("train", settings, chosen, models={"policy": ModelWish("policy", str(given["model_name_or_path"]))})
+    roles = plugins.trainers.get(stage).spec.roles
+    return Plan("train", settings, chosen, models={role.name: _wish(role, given) for role in roles if role.name in PLAYED})
+
+
+def _wish(role: Role, given: Mapping[str, Any]) -> ModelWish:
+    """Every role has the same model, or the one that its key names."""
+    path = given.get(role.model) or given["model_name_or_path"]
+    return ModelWish(role.name, str(path), head="lm" if role.head == "lm" else "value")
 
 
 def _defaults(plugins: Plugins, axes: Mapping[str, str]) -> dict[str, Setting]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from tunesmith import TunesmithError
 from tunesmith.contracts import Backend, Exporter, Renderer
 from tunesmith.data.conversation import Conversation, Text, Turn
 from tunesmith.data.tokens import make_encoder
+from tunesmith.model_heads import VALUE_HEAD
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.durable_files import open_as_usual, write_json, write_text
-from tunesmith.runtime.loading import adapter_folder, load_base, load_tokenizer, model_folder
+from tunesmith.runtime.loading import adapter_folder, load_base, load_tokenizer, model_folder, value_head_folder
 from tunesmith.runtime.stopping import DRAWING, stop_ids
 from tunesmith.templates import make_renderer
 
@@ -96,6 +98,8 @@ class SafetensorsExporter(Exporter):
         words.tokenizer.save_pretrained(directory)
         write_text(directory / "chat_template.jinja", words.renderer.chat_template())
         omitted = _write_modelfile(directory / "Modelfile", words.renderer)
+        if (head := value_head_folder(plan, plan.models["policy"])) is not None:
+            shutil.copyfile(head / VALUE_HEAD, directory / VALUE_HEAD)
         weights = sorted(directory.glob("*.safetensors"))
         open_as_usual(directory)
         return {

@@ -55,6 +55,7 @@ def tunesmith_tuners() -> list[TunerSpec]:
         marks=(AdapterMark("adapter_config.json", "peft_type", "LORA"),),
         over_quantized=True,
         disables=True,
+        starts_anew="create_new_adapter",
         trainable="tunesmith_lora.counting:count_learning",
     )
     others = [_spec(kind) for kind in kinds().values()]
@@ -73,6 +74,7 @@ def _spec(kind: PeftKind) -> TunerSpec:
         mergeable=kind.mergeable,
         over_quantized=kind.over_quantized,
         disables=True,
+        starts_anew="create_new_adapter",
         trainable="tunesmith_lora.peft_counting:count_learning",
     )
 

@@ -36,9 +36,6 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """What neither stage can do, known before anything is loaded."""
     if not any(chosen.name in NAMES for chosen in plan.picked("trainers")):
         return
-    if plan["early_stopping_steps"] and plan["eval_strategy"] == "no":
-        where = plan.settings["early_stopping_steps"].origin
-        yield Problem(where, "early_stopping_steps needs evaluations while training", "Write eval_strategy: steps or epoch.")
     for key in ("do_predict", "predict_with_generate"):
         if not plan[key]:
             continue
