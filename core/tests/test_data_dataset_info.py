@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tunesmith import TunesmithError
-from tunesmith.data.dataset_info import Described, describe, names_of, read_dataset_info
+from tunesmith.data.dataset_info import Asked, Described, describe, names_of, read_dataset_info
 from tunesmith.plugins import Plugins
 
 PLUGIN = """
@@ -40,7 +40,7 @@ def look(
     folder: Path, plugins: Plugins, entry: Any, wants: tuple[str, ...] = ("conversation",), name: str = "mine"
 ) -> Described:
     (folder / "dataset_info.json").write_text(json.dumps({"mine": entry}))
-    return describe([name], "train", dataset_dir=str(folder), wants=wants, plugins=plugins, origin="run.yaml:3")
+    return describe([name], "train", dataset_dir=str(folder), wants=wants, plugins=plugins, asked=Asked("run.yaml:3"))
 
 
 def test_a_plain_entry(tmp_path: Path, plugins: Plugins) -> None:
@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> 
 
 
 def test_a_folder_without_the_file(tmp_path: Path, plugins: Plugins) -> None:
-    found = describe(["x"], "train", dataset_dir=str(tmp_path / "no"), wants=(), plugins=plugins, origin="run.yaml:3")
+    found = describe(["x"], "train", dataset_dir=str(tmp_path / "no"), wants=(), plugins=plugins, asked=Asked("run.yaml:3"))
     assert "There is no" in found.missing[0].what
     assert found.missing[0].where == "run.yaml:3"
 

@@ -62,6 +62,7 @@ class Chat:
         self.plan = planning.make(read, plugins, "chat")
         self.plan.check_ready()
         launch.prepare_environment(self.plan, plugins)
+        self.plan = launch.fetch(self.plan, plugins)
         self._engine: Engine = plugins.engines.get(self.plan.the("engines").wanted).load()(self.plan)
         self._engine.start(self.plan)
         self._dialogue = Dialogue(self._engine, sampling_of(self.plan), system)

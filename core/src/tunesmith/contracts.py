@@ -25,6 +25,8 @@ from tunesmith.errors import TunesmithError
 from tunesmith.generation import Delta as Delta  # what engines take and give is imported from here as well
 from tunesmith.generation import Request as Request
 from tunesmith.generation import Sampling as Sampling
+from tunesmith.model_folder import ModelStore as ModelStore
+from tunesmith.model_folder import Whereabouts as Whereabouts
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +53,16 @@ class Source(Protocol):
 
         :raises TunesmithError: a file is missing or malformed; the message names file and line.
         """
+
+    def version(self) -> str:
+        """What a name that can move stands for now (a commit); empty where there is no such thing.
+
+        Asked once, before the processes of a run are made: from then on it is ``dataset.version``. It is part of the key of
+        prepared data, and told in the data report.
+
+        :raises TunesmithError: it cannot be found out.
+        """
+        return ""
 
 
 class Format(Protocol):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import fetch_model
-from tunesmith.plan import Plan
+from tunesmith.model_stores import fetch_place
+from tunesmith.plan import DatasetPlan, Plan
 from tunesmith.plugins import Plugins
 
 if TYPE_CHECKING:
-    from tunesmith.contracts import Outcome
+    from tunesmith.contracts import Outcome, Source
 
 INTERRUPTED = 130
 SIGNALS = ("SIGTERM", "Ctrl-C")
@@ -34,6 +35,7 @@ def carry_out(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> int:
     """
     plan.check_ready()
     prepare_environment(plan, plugins)
+    plan = fetch(plan, plugins)
     launcher = plugins.launchers.get(plan.the("launchers").wanted).load()(plan)
     status: int = launcher.spread(plan, lambda same: work(same, plugins, say))
     return status
@@ -76,7 +78,7 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
     from tunesmith.data.digest import digest
     from tunesmith.data.flow import prepare
 
-    fetch(plan)
+    plan = fetch(plan, plugins)
     prepared = prepare(plan, plugins)
     say(digest(prepared.report))
     # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
@@ -101,14 +103,23 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
     return outcome
 
 
-def fetch(plan: Plan) -> None:
-    """Bring models and adapters that are not on this machine here, before anything else is done.
+def fetch(plan: Plan, plugins: Plugins) -> Plan:
+    """Bring models and adapters that are not on this machine here, and find out the commits of datasets.
 
+    :return: the plan with places and versions, so that every process of the run sees the same ones.
     :raises TunesmithError: one cannot be had.
     """
-    for wish in plan.models.values():
-        for name in filter(None, (wish.path, *wish.adapters)):
-            fetch_model(name, revision=plan["model_revision"], cache_dir=plan["cache_dir"], token=plan["hf_hub_token"])
+    names = [name for wish in plan.models.values() for name in (wish.path, *wish.adapters) if name]
+    places = {name: fetch_place(name, plan, plugins) for name in dict.fromkeys(names) if not Path(name).expanduser().is_dir()}
+    datasets = tuple(_versioned(dataset, plan, plugins) for dataset in plan.datasets)
+    return replace(plan, places=places, datasets=datasets)
+
+
+def _versioned(dataset: DatasetPlan, plan: Plan, plugins: Plugins) -> DatasetPlan:
+    if dataset.version or dataset.files:
+        return dataset
+    source: Source = plugins.sources.get(dataset.source).load()(dataset, plan)
+    return replace(dataset, version=source.version())
 
 
 def summary(plan: Plan, outcome: Outcome) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.specs import AdapterMark
@@ -19,13 +20,40 @@ WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.gguf")
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """What is known of a model's place. ``folder`` is ``None`` while it is not on this machine."""
+    """What is known of a model's place. ``folder`` is ``None`` while it is not on this machine; ``commit`` is empty for
+    folders that no hub filled."""
 
     name: str
     folder: Path | None
     fetchable: bool = False
     reason: str = ""
     hint: str = ""
+    commit: str = ""
+
+    def found(self) -> Path:
+        """The folder.
+
+        :raises TunesmithError: it is not on this machine.
+        """
+        if self.folder is None:
+            raise TunesmithError(f"{self.name}: {self.reason}.", self.hint)
+        return self.folder
+
+
+class ModelStore(Protocol):
+    """A source's models and adapters. Made as ``store(value)``: ``value(key)`` is what the run says for a flat key
+    (``model_revision``, ``cache_dir``, the source's own), ``None`` where it says nothing."""
+
+    @abstractmethod
+    def find(self, name: str) -> Whereabouts:
+        """Where the model lies on this machine, and at which commit; never touches the network."""
+
+    @abstractmethod
+    def fetch(self, name: str) -> Whereabouts:
+        """Bring the model here, whole, and say where it lies.
+
+        :raises TunesmithError: it cannot be had; the message says why in plain words.
+        """
 
 
 def find_model(name: str, *, revision: str = "main", cache_dir: str | None = None) -> Whereabouts:
@@ -46,12 +74,21 @@ def _find_in_cache(name: str, revision: str, cache_dir: str | None) -> Whereabou
     ref = repository / "refs" / revision
     commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision
     snapshot = repository / "snapshots" / commit
-    if (snapshot / "config.json").is_file() or (snapshot / "adapter_config.json").is_file():
-        return Whereabouts(name, snapshot)
-    if _is_offline():
-        reason = f"{name} is no folder and not in the hub's cache {cache}, and the hub is switched off"
+    known = any((snapshot / file).is_file() for file in ("config.json", "adapter_config.json"))
+    if known and not _is_partial(repository, snapshot):
+        return Whereabouts(name, snapshot, commit=commit)
+    if is_offline():
+        at = "" if revision == "main" else f" at {revision}"
+        how = "only in part" if known else "not"
+        reason = f"{name}{at} is no folder and {how} in the hub's cache {cache}, and the hub is switched off"
         return Whereabouts(name, None, reason=reason, hint=_nearest_folder(Path(name)))
-    return Whereabouts(name, None, fetchable=True, reason=f"{name} is not on this machine yet")
+    return Whereabouts(name, None, fetchable=True, reason=f"{name} is {'only in part' if known else 'not'} on this machine yet")
+
+
+def _is_partial(repository: Path, snapshot: Path) -> bool:
+    """Whether a download was interrupted: weights that the index names are not there, or were begun and not ended."""
+    begun = next((repository / "blobs").glob("*.incomplete"), None) is not None
+    return bool(missing_shards(snapshot)) or (begun and not has_weights(snapshot))
 
 
 def _hub_cache() -> Path:
@@ -59,7 +96,8 @@ def _hub_cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 
-def _is_offline() -> bool:
+def is_offline() -> bool:
+    """Whether the user has switched hubs off."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").lower() in {"1", "true", "yes", "on"} for name in names)
 
@@ -70,25 +108,22 @@ def _nearest_folder(path: Path) -> str:
     return near or "Give a folder, or a hub name such as organisation/model."
 
 
-def fetch_model(name: str, *, revision: str = "main", cache_dir: str | None = None, token: str | None = None) -> Path:
-    """The folder of a model, downloaded from the hub when it is not on this machine.
+def fetch_model(name: str, *, revision: str = "main", cache_dir: str | None = None, token: str | None = None) -> Whereabouts:
+    """Where a model lies, downloaded from the Hugging Face Hub when it is not on this machine.
 
     :raises TunesmithError: it is neither here nor to be had.
     """
     place = find_model(name, revision=revision, cache_dir=cache_dir)
-    if place.folder is not None:
-        return place.folder
-    if not place.fetchable:
-        raise TunesmithError(f"{name}: {place.reason}.", place.hint)
+    if place.folder is not None or not place.fetchable:
+        place.found()
+        return place
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
-        return Path(snapshot_download(name, revision=revision, cache_dir=cache_dir, token=token))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise TunesmithError(
-            f"{name} could not be fetched: {error}", "Check the name, the network and hf_hub_token."
-        ) from error
+    from tunesmith.hub_errors import plain_words
+
+    with plain_words(name, revision, "hf_hub_token"):
+        folder = Path(snapshot_download(name, revision=revision, cache_dir=cache_dir, token=token))
+    return Whereabouts(name, folder, commit=folder.name)
 
 
 def check_pinned(name: str, revision: str) -> None:

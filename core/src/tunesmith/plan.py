@@ -55,8 +55,20 @@ class ModelWish:
 
 
 @dataclass(frozen=True)
+class ModelPlace:
+    """Where a model or adapter lies that the run names by another name than its folder, and at which commit."""
+
+    folder: str
+    source: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetPlan:
-    """One dataset of the run. ``entry`` is its entry of ``dataset_info.json``, verbatim; ``split``: train or eval."""
+    """One dataset of the run. ``entry`` is its entry of ``dataset_info.json``, verbatim; ``split``: train or eval.
+
+    ``version``: the commit that its rows are taken from, once that is known; empty for files of this machine.
+    """
 
     name: str
     split: str
@@ -67,6 +79,7 @@ class DatasetPlan:
     folder: str
     files: tuple[str, ...] = ()
     size: int = 0
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,14 +102,16 @@ class Estimate:
 class Plan:
     """Everything a run will do.
 
-    ``settings`` holds every key of every owner the run uses, defaults filled in. ``missing`` lists what this machine or
-    configuration lacks: fatal to whoever carries the plan out, and only listed by ``tunesmith plan``.
+    ``settings`` holds every key of every owner the run uses, defaults filled in. ``places`` says where models lie that come
+    from a hub: those that are here when the plan is made, and all of them once they are fetched. ``missing`` lists what this
+    machine or configuration lacks: fatal to whoever carries the plan out, and only listed by ``tunesmith plan``.
     """
 
     command: str
     settings: Mapping[str, Setting]
     chosen: tuple[Chosen, ...] = ()
     models: Mapping[str, ModelWish] = field(default_factory=dict)
+    places: Mapping[str, ModelPlace] = field(default_factory=dict)
     datasets: tuple[DatasetPlan, ...] = ()
     unused: Mapping[str, Setting] = field(default_factory=dict)
     notices: tuple[str, ...] = ()

@@ -84,15 +84,31 @@ class CommandSpec(Spec):
 
 
 @dataclass(frozen=True)
-class SourceSpec(Spec):
-    """Where rows come from. ``key`` is the key of ``dataset_info.json`` that asks for it (``file_name``, …).
+class Switch:
+    """The flat key that turns something on, and the value that does it (``use_acme``: ``True``)."""
 
-    ``files``: ``"module:function"`` that lists the local files of an entry while planning, from the entry and the folder of
-    its ``dataset_info.json``, and says which one is not there; empty for a source that has none.
+    key: str
+    value: Any = True
+
+
+@dataclass(frozen=True)
+class SourceSpec(Spec):
+    """Where rows come from, and perhaps models.
+
+    :param key: the key of ``dataset_info.json`` that asks for it (``file_name``, …).
+    :param files: ``"module:function"`` that lists the local files of an entry while planning, from the entry and the folder of
+        its ``dataset_info.json``, and says which one is not there; empty for a source that has none.
+    :param switch: the key that makes it the first choice for datasets that lie in several places, and the place of models
+        that are named ``organisation/model``.
+    :param schemes: models whose names begin with one of these and ``://`` come from here.
+    :param models: ``"module:attribute"`` of its :class:`~tunesmith.contracts.ModelStore`; empty where it holds no models.
     """
 
     key: str = ""
     files: str = ""
+    switch: Switch | None = None
+    schemes: tuple[str, ...] = ()
+    models: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,8 +150,20 @@ class ToolSyntaxSpec(Spec):
 
 
 @dataclass(frozen=True)
-class ModelCatalogueSpec(Spec):
-    """Published model names and the template each was trained with, as a data file for suggestions and warnings."""
+class ModelCatalogueSpec:
+    """Published model names and the template that each was trained with, for suggestions and warnings, never a silent choice.
+
+    ``file`` is a CSV file with the columns ``model`` (the name people know), ``template`` (empty where there is none, as with
+    base models) and one column to each hub with the model's name there; :mod:`tunesmith.model_names` reads it.
+    """
+
+    name: str
+    file: str
+    summary: str = ""
+    load: str = "tunesmith.model_names:read_catalogue"
+    options: type | None = None
+    needs: tuple[str, ...] = ()
+    stack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -188,14 +216,6 @@ class TrainerSpec(Spec):
 @dataclass(frozen=True)
 class RewardSpec(Spec):
     """A function that scores completions, named in ``reward_funcs``."""
-
-
-@dataclass(frozen=True)
-class Switch:
-    """The flat key that turns something on, and the value that does it (``use_acme``: ``True``)."""
-
-    key: str
-    value: Any = True
 
 
 @dataclass(frozen=True)

@@ -64,11 +64,11 @@ def preview(plugins: Plugins, arguments: tuple[str, ...]) -> None:
 
 def planned(plugins: Plugins, arguments: tuple[str, ...]) -> Plan:
     """The plan of the command line, with everything that preparing data needs at hand."""
-    from tunesmith import planning
+    from tunesmith import launch, planning
 
     plan = planning.make(read_arguments(plugins, arguments), plugins, "data")
     plan.check_ready()
-    return plan
+    return launch.fetch(plan, plugins)
 
 
 def show_progress(dataset: str, rows: int) -> None:

@@ -12,6 +12,7 @@ from tunesmith.environment import PREFIX, known_variable, variables
 from tunesmith.errors import TunesmithError
 from tunesmith.keys import Key, KeyTable
 from tunesmith.kinds import choices, describe, write_kind
+from tunesmith.model_names import find_known, suggestion, templates_for
 from tunesmith.plugins import Plugins
 from tunesmith.specs import AXES
 from tunesmith.translations import REFUSE, shown, translations
@@ -22,9 +23,12 @@ from tunesmith.translations import REFUSE, shown, translations
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def explain(plugins: Plugins, names: tuple[str, ...], as_json: bool) -> None:
-    """What a configuration key means, its type, default and owner. Without KEY: all keys by owner."""
+    """What a configuration key means, its type, default and owner; of a published model its template and its hubs.
+
+    Without KEY: all keys by owner.
+    """
     table = KeyTable.of(plugins)
-    facts = [key_facts(find_key(table, name), plugins) for name in names or table]
+    facts = [model_facts(name, plugins) or key_facts(find_key(table, name), plugins) for name in names or table]
     if as_json:
         click.echo(json.dumps(facts[0] if len(names) == 1 else facts, indent=1, ensure_ascii=False))
     elif names:
@@ -46,6 +50,20 @@ def find_key(table: KeyTable, name: str) -> Key:
     if variable:
         raise TunesmithError(f"The environment variable {name} sets no key: {variable.note}.")
     raise TunesmithError(f"There is no key {name}.", table.advice(bare))
+
+
+def model_facts(name: str, plugins: Plugins) -> dict[str, Any]:
+    """What the catalogues know of the model ``name``, as plain data; empty for a key.
+
+    :raises TunesmithError: it is no key, and they know nothing.
+    """
+    if "/" not in name:
+        return {}
+    known, templates = find_known(name, plugins), templates_for(name, plugins)
+    if not known and not templates:
+        what, hint = f"No installed catalogue knows the model {name}.", suggestion(name, plugins)
+        raise TunesmithError(what, hint or "tunesmith template list shows the templates.")
+    return {"model": name, "templates": [*templates], "published": [{"name": row.name, **row.hubs} for row in known]}
 
 
 def key_facts(key: Key, plugins: Plugins) -> dict[str, Any]:
@@ -89,10 +107,21 @@ def _translation(row: Any) -> str:
 
 
 def _page(facts: Mapping[str, Any]) -> Iterator[str]:
+    if "model" in facts:
+        yield from _model_page(facts)
+        return
     yield click.style(facts["name"], bold=True) + (f": {facts['help']}" if facts["help"] else "")
     for title, text in _lines(facts):
         if text:
             yield f"  {title:<9}{text}"
+
+
+def _model_page(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield click.style(facts["model"], bold=True)
+    yield f"  template {' or '.join(facts['templates']) or 'none is known: a base model'}"
+    for row in facts["published"]:
+        places = ", ".join(f"{hub} {name}" for hub, name in row.items() if hub != "name")
+        yield f"  {row['name']}: {places}"
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -27,10 +27,18 @@ def template() -> None:
 
 @template.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--model", help="Only those of this model: a hub's name, or a folder called like one.")
 @click.pass_obj
-def list_templates(plugins: Plugins, as_json: bool) -> None:
+def list_templates(plugins: Plugins, as_json: bool, model: str | None) -> None:
     """List the templates that are installed."""
     rows = [(offer.spec, offer.owner) for offer in plugins.templates]
+    if model is not None:
+        from tunesmith.model_names import suggestion, templates_for
+
+        fitting = templates_for(model, plugins)
+        rows = [(spec, owner) for spec, owner in rows if spec.name in fitting]
+        if not rows:
+            raise TunesmithError(f"No installed template is known to be that of {model}.", suggestion(model, plugins))
     if as_json:
         told = [
             {"name": spec.name, "summary": spec.summary, "models": list(spec.models), "plugin": owner.plugin, "file": spec.file}

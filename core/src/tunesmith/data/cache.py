@@ -73,7 +73,7 @@ def fingerprint(key: Key) -> str:
 def stream_key(dataset: DatasetPlan, files: Sequence[Path], offer: Offer[Any], wishes: Wishes, read: Mapping[str, Any]) -> Key:
     """As :func:`rows_key`, for data that is not read beforehand: of the files it knows names and sizes only."""
     sizes = [[file.name, file.stat().st_size] for file in files]
-    return {**rows_key(dataset, (), offer, wishes, read), "data": sizes}
+    return {**rows_key(dataset, (), offer, wishes, read), "data": sizes or dataset.version}
 
 
 def rows_key(dataset: DatasetPlan, files: Sequence[Path], offer: Offer[Any], wishes: Wishes, read: Mapping[str, Any]) -> Key:
@@ -84,7 +84,8 @@ def rows_key(dataset: DatasetPlan, files: Sequence[Path], offer: Offer[Any], wis
     return {
         "schema": SCHEMA,
         "tunesmith": __version__,
-        "data": [_sum(file) for file in files] or f"unknown: {os.urandom(16).hex()}",
+        "data": [_sum(file) for file in files] or dataset.version or f"unknown: {os.urandom(16).hex()}",
+        "version": dataset.version,
         "entry": {name: value for name, value in dataset.entry.items() if name not in PLACES},
         "format": f"{offer.owner.plugin} {offer.owner.distribution} {offer.owner.version} {_code(offer.load())}",
         "wishes": asdict(wishes),

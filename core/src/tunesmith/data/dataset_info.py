@@ -26,6 +26,7 @@ ENTRY_KEYS: Mapping[str, tuple[type, ...]] = {
     "ranking": (bool,),
     "subset": (str, type(None)),
     "split": (str,),
+    "revision": (str, type(None)),
     "folder": (str, type(None)),
     "num_samples": (int, type(None)),
     "columns": (dict,),
@@ -64,6 +65,15 @@ class DatasetEntry:
     def problem(self, what: str, instead: str = "") -> Problem:
         """Something wrong with this entry."""
         return Problem(self.where, what, instead)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where the names of datasets were given, for messages, and the sources whose switch is on: they are the first choice for
+    a dataset that lies in several places."""
+
+    origin: str = ""
+    preferred: tuple[str, ...] = ()
 
 
 @dataclass
@@ -145,13 +155,12 @@ def describe(
     dataset_dir: str | Mapping[str, Any],
     wants: Collection[str],
     plugins: Plugins,
-    origin: str = "",
+    asked: Asked = Asked(),
 ) -> Described:
     """What each named dataset is and what rows of it become, or what is wrong with it; no row is read.
 
     :param split: ``"train"`` or ``"eval"``.
     :param wants: the kinds of example that the run can use, best first; empty when anything will do.
-    :param origin: where the names were given, for messages.
     """
     found = Described()
     try:
@@ -160,14 +169,14 @@ def describe(
         found.problems += error.problems
         return found
     except TunesmithError as error:
-        found.missing.append(Problem(origin, error.message, error.hint))
+        found.missing.append(Problem(asked.origin, error.message, error.hint))
         return found
     for name in names:
         if entry := catalogue.get(name):
-            _describe(found, entry, split, tuple(wants), plugins)
+            _describe(found, entry, split, tuple(wants), plugins, asked.preferred)
         else:
             found.missing.append(
-                Problem(origin, f"there is no dataset {name!r} in {_title(dataset_dir)}", _suggestion(name, catalogue))
+                Problem(asked.origin, f"there is no dataset {name!r} in {_title(dataset_dir)}", _suggestion(name, catalogue))
             )
     return found
 
@@ -180,12 +189,15 @@ def _suggestion(name: str, known: Collection[str]) -> str:
     return nearest(name, known) or f"It has: {', '.join(sorted(known)[:20])}{', …' if len(known) > 20 else ''}."
 
 
-def _describe(found: Described, entry: DatasetEntry, split: str, wants: tuple[str, ...], plugins: Plugins) -> None:
-    sources = {offer.spec.key: offer.spec for offer in plugins.sources}
+def _describe(
+    found: Described, entry: DatasetEntry, split: str, wants: tuple[str, ...], plugins: Plugins, preferred: Collection[str]
+) -> None:
+    first = sorted(plugins.sources, key=lambda offer: offer.spec.name not in preferred)
+    sources = {offer.spec.key: offer.spec for offer in first}
     problems = list(_check_keys(entry, sources))
     spec = _format(entry, plugins, problems, found.missing)
     kind = _check_kind(entry, spec, wants, problems) if spec else None
-    source = _source(entry, sources)
+    source = _source(entry, sources, [offer.spec.key for offer in first if offer.spec.name in preferred])
     if source is None:
         (found.missing if _source_keys(entry, SOURCE_KEYS) else problems).append(_no_source(entry))
     found.problems += problems
@@ -242,9 +254,10 @@ def _source_keys(entry: DatasetEntry, known: Collection[str]) -> list[str]:
     return [key for key in dict.fromkeys((*SOURCE_KEYS, *known)) if entry.plain.get(key)]
 
 
-def _source(entry: DatasetEntry, sources: Mapping[str, SourceSpec]) -> SourceSpec | None:
+def _source(entry: DatasetEntry, sources: Mapping[str, SourceSpec], first: Sequence[str]) -> SourceSpec | None:
     """The source of the first key that the entry has and somebody offers: several keys name copies of one dataset."""
-    return next((sources[key] for key in _source_keys(entry, sources) if key in sources), None)
+    keys = [*(key for key in first if entry.plain.get(key)), *_source_keys(entry, sources)]
+    return next((sources[key] for key in keys if key in sources), None)
 
 
 def _no_source(entry: DatasetEntry) -> Problem:

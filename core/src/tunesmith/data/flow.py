@@ -129,6 +129,11 @@ def _prepare_rows(preparation: Preparation, job: Job) -> SourceReport:
 
 
 def _source_notes(preparation: Preparation, job: Job, report: SourceReport) -> list[str]:
+    version = [f"taken from {job.dataset.source} at {job.dataset.version}"] if job.dataset.version else []
+    return [*version, *_choice_notes(preparation, job, report)]
+
+
+def _choice_notes(preparation: Preparation, job: Job, report: SourceReport) -> list[str]:
     wanted, first = job.dataset.entry.get("num_samples"), preparation.options.max_samples
     if wanted:
         again = f", {wanted - report.kept} of them again" if wanted > report.kept else ""

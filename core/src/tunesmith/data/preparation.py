@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tunesmith.contracts import Renderer, Source
@@ -96,7 +96,9 @@ def make_job(preparation: Preparation, dataset: DatasetPlan, *, streamed: bool =
         "tokenizer": preparation.encoder.fingerprint,
         "max_samples": take,
     }
-    key = (stream_key if streamed else rows_key)(dataset, source.files(), plugins.formats.get(dataset.format), wishes, read)
+    dataset = replace(dataset, version=dataset.version or source.version())
+    files = () if streamed and dataset.version else source.files()
+    key = (stream_key if streamed else rows_key)(dataset, files, plugins.formats.get(dataset.format), wishes, read)
     return Job(dataset, source, wishes, key, take)
 
 

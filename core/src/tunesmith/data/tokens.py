@@ -21,7 +21,8 @@ from tunesmith.data.conversation import Conversation, Piece, Rendered, Text, Tok
 from tunesmith.data.stretches import REMEMBERED, SHORT, Batch, Reader, Splitter
 from tunesmith.data.tokenizer_files import CONFIG, FILE, TokenizerFiles, read_tokenizer
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import check_pinned, find_model, read_json
+from tunesmith.model_folder import check_pinned, read_json
+from tunesmith.model_stores import place_in
 from tunesmith.plan import Plan
 
 if TYPE_CHECKING:
@@ -134,12 +135,7 @@ def tokenizer_folder(plan: Plan) -> Path:
     :raises TunesmithError: the model is not on this machine.
     """
     wish = plan.models["policy"]
-    place = find_model(
-        str(wish.path), revision=_setting(plan, "model_revision") or "main", cache_dir=_setting(plan, "cache_dir")
-    )
-    if place.folder is None:
-        raise TunesmithError(f"{wish.path}: {place.reason}.", place.hint)
-    return place.folder
+    return place_in(plan, str(wish.path)).found()
 
 
 def make_encoder(plan: Plan, renderer: Renderer | None) -> Encoder:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.contracts import Source
 from tunesmith.data.columns import kind_of
 from tunesmith.errors import TunesmithError, nearest
 
@@ -65,7 +66,7 @@ def _nearest_file(path: Path) -> str:
     return nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
 
 
-class LocalFiles:
+class LocalFiles(Source):
     """Rows of the files that ``file_name`` names, in the order of the files."""
 
     def __init__(self, dataset: DatasetPlan, plan: Plan | None = None) -> None:
@@ -78,7 +79,15 @@ class LocalFiles:
     def rows(self) -> Iterator[Row]:
         """Each row with file and line, or file and number where lines mean nothing."""
         for file in self._files:
-            yield from _reader(file)(file)
+            yield from rows_of(file)
+
+
+def rows_of(file: Path) -> Iterator[Row]:
+    """The rows of one file, each with its place, read as its suffix says; for other sources that have files too.
+
+    :raises TunesmithError: it is of no known type, or malformed.
+    """
+    yield from _reader(file)(file)
 
 
 def _reader(file: Path) -> Callable[[Path], Iterator[Row]]:

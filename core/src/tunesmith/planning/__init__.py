@@ -55,6 +55,7 @@ def _finish(draft: Draft, command: str) -> Plan:
         settings=draft.settings,
         chosen=tuple(draft.chosen),
         models=draft.models,
+        places=draft.places,
         datasets=draft.datasets,
         unused=draft.unused,
         notices=(*draft.config.notices, *draft.notices, *map(_not_loaded, plugins.broken.values())),

@@ -13,12 +13,14 @@ from typing import Any
 from tunesmith.contracts import Probe
 from tunesmith.errors import TunesmithError
 from tunesmith.known_keys import library_optimizers
+from tunesmith.model_names import templates_for
 from tunesmith.planning.attention import choose_attention
 from tunesmith.planning.draft import Draft, roles_of
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
 
 NAMES = {axis.hook: axis for axis in AXES}
+MODEL_KEYS = ("model_name_or_path", "adapter_name_or_path")
 
 
 def choose(draft: Draft) -> None:
@@ -26,8 +28,9 @@ def choose(draft: Draft) -> None:
     for axis in draft.command.picks:
         CHOOSERS.get(axis, _by_selector)(draft, axis)
     choose_attention(draft, planned()["flash_attn"])
+    _places(draft)
     for axis, offer in draft.offers:
-        _check_packages(draft, axis, offer)
+        check_packages(draft, axis, offer)
 
 
 @cache
@@ -122,6 +125,22 @@ def _accelerators(draft: Draft, axis: str) -> None:
     draft.offers.sort(key=lambda item: getattr(item[1].spec, "order", 0) if item[0] == axis else 0)
 
 
+def _places(draft: Draft) -> None:
+    """Sources that are switched on, or that a model's name asks for by its scheme."""
+    _by_switch(draft, "sources")
+    switched = [spec.switch.key for spec in draft.picked("sources")]
+    if len(switched) > 1:
+        what = f"{' and '.join(switched)} each say where models come from"
+        draft.problem(switched[-1], what, "Keep one of them.")
+    for key in MODEL_KEYS:
+        given = draft.value(key) or ()
+        for name in (given,) if isinstance(given, str) else given:
+            scheme, mark, _ = str(name).partition("://")
+            for offer in draft.plugins.sources if mark else ():
+                if scheme in offer.spec.schemes:
+                    draft.pick("sources", offer, draft.origin(key))
+
+
 def _launcher(draft: Draft, axis: str) -> None:
     _by_switch(draft, axis)
     if not draft.picked(axis):
@@ -161,6 +180,8 @@ def _template(draft: Draft, axis: str) -> None:
         _template_file(draft, axis, str(name))
     else:
         choose_named(draft, axis, "template", str(name))
+        if not draft.picked(axis) and (fitting := templates_for(str(draft.value("model_name_or_path")), draft.plugins)):
+            draft.notices.append(f"the model's own template is {' or '.join(fitting)}")
 
 
 def _template_file(draft: Draft, axis: str, name: str) -> None:
@@ -224,12 +245,13 @@ def _detect(draft: Draft, axis: str) -> None:
 # ---- what the picked need --------------------------------------------------------------------------------------------
 
 
-def _check_packages(draft: Draft, axis: str, offer: Offer[Any]) -> None:
+def check_packages(draft: Draft, axis: str, offer: Offer[Any], key: str = "") -> None:
+    """Note the packages that a picked thing needs and that are not installed; ``key`` is what asked for it."""
     spec = offer.spec
     for package in getattr(spec, "needs", ()):
         if importlib.util.find_spec(package) is None:
             why = f"the {NAMES[axis].word} {spec.name!r} needs the package {package}, which is not installed"
-            key = NAMES[axis].selector or (spec.switch.key if getattr(spec, "switch", None) else "")
+            key = key or NAMES[axis].selector or (spec.switch.key if getattr(spec, "switch", None) else "")
             draft.lacks(key, why, f"See the README of {offer.owner.distribution}.")
 
 

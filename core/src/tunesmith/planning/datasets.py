@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunesmith.data.dataset_info import describe
-from tunesmith.planning.choose import choose_named
+from tunesmith.data.dataset_info import Asked, describe
+from tunesmith.planning.choose import check_packages, choose_named
 from tunesmith.planning.draft import Draft
 
 #: Which key names the datasets of which split.
@@ -20,10 +20,20 @@ def find_datasets(draft: Draft) -> None:
         if not names:
             continue
         folder = draft.value("dataset_dir")
-        found = describe(names, split, dataset_dir=folder, wants=wants, plugins=draft.plugins, origin=draft.config.origin(key))
+        found = describe(
+            names,
+            split,
+            dataset_dir=folder,
+            wants=wants,
+            plugins=draft.plugins,
+            asked=Asked(draft.config.origin(key), tuple(spec.name for spec in draft.picked("sources"))),
+        )
         draft.problems += found.problems
         draft.missing += found.missing
         draft.datasets += tuple(found.datasets)
         for dataset in found.datasets:
             choose_named(draft, "formats", key, dataset.format)
             choose_named(draft, "sources", key, dataset.source)
+            for axis, offer in draft.offers:
+                if axis == "sources" and offer.spec.name == dataset.source:
+                    check_packages(draft, axis, offer, key)

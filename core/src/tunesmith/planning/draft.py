@@ -8,7 +8,7 @@ from typing import Any
 
 from tunesmith.config import RunConfig, Setting
 from tunesmith.errors import ConfigError, Problem, TunesmithError
-from tunesmith.plan import Chosen, DatasetPlan, Estimate, ModelWish
+from tunesmith.plan import Chosen, DatasetPlan, Estimate, ModelPlace, ModelWish
 from tunesmith.plugins import Plugins
 from tunesmith.registry import Offer
 from tunesmith.specs import POLICY, CommandSpec, Role
@@ -26,6 +26,7 @@ class Draft:
     chosen: list[Chosen] = field(default_factory=list)
     offers: list[tuple[str, Offer[Any]]] = field(default_factory=list)
     models: dict[str, ModelWish] = field(default_factory=dict)
+    places: dict[str, ModelPlace] = field(default_factory=dict)
     datasets: tuple[DatasetPlan, ...] = ()
     estimate: Estimate | None = None
     notices: list[str] = field(default_factory=list)

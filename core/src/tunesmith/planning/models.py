@@ -7,7 +7,10 @@ from typing import Any
 
 from tunesmith.config import Setting
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import Whereabouts, bears, find_model, has_weights, missing_shards, read_json
+from tunesmith.model_folder import Whereabouts, bears, has_weights, missing_shards, read_json
+from tunesmith.model_names import suggestion
+from tunesmith.model_stores import store_for
+from tunesmith.plan import ModelPlace
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.shapes import check_weight_files
 from tunesmith.specs import POLICY, Role, TunerSpec
@@ -47,7 +50,14 @@ def tuner_of(draft: Draft, folder: Path) -> TunerSpec | None:
 
 def find_in(draft: Draft, name: str) -> Whereabouts:
     """Where a model or adapter of this run lies."""
-    return find_model(name, revision=str(draft.value("model_revision") or "main"), cache_dir=draft.value("cache_dir"))
+    try:
+        source, store = store_for(name, draft.plugins, draft.value)
+        place = store.find(name)
+    except TunesmithError as error:
+        return Whereabouts(name, None, reason=error.message.rstrip("."), hint=error.hint)
+    if place.folder is not None and place.commit:
+        draft.places[name] = ModelPlace(str(place.folder), source, place.commit)
+    return place
 
 
 def check_model(draft: Draft, key: str, name: str) -> None:
@@ -55,9 +65,10 @@ def check_model(draft: Draft, key: str, name: str) -> None:
     place = find_in(draft, name)
     if place.folder is None:
         if place.fetchable:
-            draft.notices.append(f"{place.reason}; it will be fetched from the hub when the run starts")
+            draft.notices.append(f"{place.reason}; it will be fetched when the run starts")
         else:
-            draft.lacks(key, f"{key}: {place.reason}", place.hint)
+            hint = suggestion(name, draft.plugins) or place.hint
+            draft.lacks(key, f"{key}: {place.reason}", hint)
         return
     try:
         config, missing = read_json(place.folder, "config.json"), missing_shards(place.folder)

@@ -35,8 +35,9 @@ def settle(draft: Draft) -> None:
 
 
 def _option_keys(draft: Draft) -> set[str]:
-    """The keys of the options of every picked spec, and of everything else the same plugins offer on the same axis."""
-    specs: Iterable[object] = [offer.spec for _, offer in draft.offers] + [draft.command]
+    """The keys of the options of every picked spec, and of every source: what comes from where is found out later."""
+    sources = draft.plugins.sources if draft.command.picks else ()
+    specs: Iterable[object] = [offer.spec for _, offer in draft.offers] + [offer.spec for offer in sources] + [draft.command]
     kinds = [kind for spec in specs if (kind := getattr(spec, "options", None))]
     return {item.name for kind in kinds for item in fields(kind)}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tunesmith.errors import TunesmithError
+from tunesmith.model_folder import read_json
+from tunesmith.model_names import templates_for
 from tunesmith.planning.draft import Draft
+from tunesmith.planning.models import base_of, find_in
 from tunesmith.specs import TemplateSpec
 from tunesmith.templates.finding import declared
 
@@ -26,14 +28,26 @@ def advise(draft: Draft) -> None:
 
 def _mismatch(draft: Draft, spec: TemplateSpec) -> Iterable[str]:
     wish = draft.models.get("policy")
-    if wish is None or not wish.path or _fits(wish.path, spec):
+    if wish is None or not wish.path:
         return
-    others = [offer.spec.name for offer in draft.plugins.templates if _fits(wish.path, offer.spec)]
-    if others:
-        yield f"{wish.path} looks like a model of the template {' or '.join(others)}; the run uses {spec.name}"
+    for name in _names(draft, wish.path):
+        if fitting := templates_for(name, draft.plugins):
+            if spec.name not in fitting:
+                whose = wish.path if name == wish.path else f"{wish.path} (recorded as {name})"
+                yield f"{whose} looks like a model of the template {' or '.join(fitting)}; the run uses {spec.name}"
+            return
 
 
-def _fits(path: str, spec: TemplateSpec) -> bool:
-    """Whether a model's hub name, or the name of its folder, is one of those that the template is made for."""
-    names = (path, Path(path).name)
-    return any(fnmatchcase(name, p) or fnmatchcase(name, p.rpartition("/")[2]) for name in names for p in spec.models)
+def _names(draft: Draft, path: str) -> Iterator[str]:
+    """What the model is called: by the run, by its own files, and by what it was trained from."""
+    yield path
+    folder = find_in(draft, path).folder
+    if folder is None:
+        return
+    try:
+        recorded = (read_json(folder, "config.json").get("_name_or_path"), base_of(folder))
+    except TunesmithError:  # wish() has reported the broken file
+        return
+    for name in recorded:
+        if name and Path(str(name)) != Path(path):
+            yield str(name)

@@ -24,8 +24,9 @@ from tunesmith.config import Setting
 from tunesmith.contracts import Accelerator, Backend, Tuner
 from tunesmith.data import tokens
 from tunesmith.errors import TunesmithError, nearest
-from tunesmith.model_folder import bears, check_pinned, fetch_model, read_json
+from tunesmith.model_folder import bears, check_pinned, read_json
 from tunesmith.model_heads import has_value_head
+from tunesmith.model_stores import place_in
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.planning.attention import kernel_of
 from tunesmith.plugins import Plugins
@@ -46,8 +47,11 @@ def local_rank() -> int:
 
 
 def model_folder(plan: Plan, path: str) -> Path:
-    """The folder of a model or adapter, fetched where it is not on this machine."""
-    return fetch_model(path, revision=plan["model_revision"], cache_dir=plan["cache_dir"], token=plan["hf_hub_token"])
+    """The folder of a model or adapter; :func:`tunesmith.launch.fetch` has brought it here.
+
+    :raises TunesmithError: it is not on this machine.
+    """
+    return place_in(plan, path).found()
 
 
 def runs_own_code(plan: Plan, path: str, folder: Path) -> bool:

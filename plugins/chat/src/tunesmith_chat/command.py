@@ -43,6 +43,7 @@ def chat(
     if talk_from_terminal:
         say_notices(plan)
     known_tools = read_tools(tools) if tools else ()
+    plan = launch.fetch(plan, plugins)
     engine = start(plan, plugins)
     try:
         dialogue = Dialogue(engine, sampling_of(plan), system, known_tools)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith import Problem
-from tunesmith.model_folder import find_model, read_json
+from tunesmith.model_folder import read_json
+from tunesmith.model_stores import place_in
 from tunesmith.plan import Plan
 
 
@@ -22,7 +23,7 @@ def problems(plan: Plan) -> Iterator[Problem]:
     if wish.bits:
         origin = plan.settings["quantization_bit"].origin
         yield Problem(origin, "adapters cannot be merged into quantised weights", "Leave out quantization_bit.")
-    folder = find_model(str(wish.path), revision=plan["model_revision"], cache_dir=plan["cache_dir"]).folder
+    folder = place_in(plan, str(wish.path)).folder
     if folder is not None and (quantised := read_json(folder, "config.json").get("quantization_config")):
         method = quantised.get("quant_method", "some")
         where = plan.settings["model_name_or_path"].origin

@@ -33,6 +33,7 @@ def export(plugins: Plugins, arguments: tuple[str, ...], verify: bool | None, qu
 def carry_out(plan: Plan, plugins: Plugins) -> Mapping[str, Any]:
     """Export as the plan says; the folder appears when everything is in it."""
     launch.prepare_environment(plan, plugins)
+    plan = launch.fetch(plan, plugins)
     from tunesmith.runtime.speaking import no_bars, speak
 
     from tunesmith_export.staging import staged
