@@ -1,0 +1,1 @@
+"""Cross-entropy without all logits at once: chunked_cross_entropy."""
