@@ -279,6 +279,22 @@ def test_answers_that_a_template_writes_anew_get_an_example_each(road: Road) -> 
     assert tuple(store[1]["tokens"].ids[: len(prompt)].tolist()) == prompt
 
 
+def test_answers_with_dropped_reasoning_get_an_example_each(road: Road) -> None:
+    thinking = 'thinking = { open = "<s>", close = "</s>" }\n'
+    (road.folder / "small.toml").write_text(TEMPLATE.replace('"{content}<', '"{thinking}{content}<') + thinking)
+    road.write("one", [{"talk": [["a"], ["<s>hm</s>b"], ["c"], ["<s>so</s>d"]]}])
+    store = road.train("one")
+    assert [road.learned(store, at) for at in range(len(store))] == ["<s>hm</s>b<|im_end|>", "<s>so</s>d<|im_end|>"]
+    assert "hm" not in road.text(store[1]["tokens"].ids)
+    whole = road.train("one", preserve_thinking=True)
+    assert [road.learned(whole, at) for at in range(len(whole))] == ["<s>hm</s>b<|im_end|><s>so</s>d<|im_end|>"]
+    assert [road.learned(road.train("one", mask_history=True))] == ["<s>so</s>d<|im_end|>"]
+    never = TEMPLATE + thinking.replace('</s>" }', '</s>", history = "never" }')
+    (road.folder / "small.toml").write_text(never)
+    with pytest.raises(TunesmithError, match=r"Turn 4 \(assistant\): the template 'small' leaves out its reasoning"):
+        road.train("one")
+
+
 def test_an_answer_that_is_only_seen_may_be_written_anew(road: Road) -> None:
     (road.folder / "model" / "chat_template.jinja").write_text(LAST_ONLY)
     talk = [["a"], ["b"], ["c"], ["d"]]

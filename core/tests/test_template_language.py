@@ -44,6 +44,10 @@ def text_of(tmp_path: Path, more: str, *turns: Turn, tools: tuple[Any, ...] = ()
     return str(made(tmp_path, PLAIN + more, **options).render(Conversation(turns, tools), generation_prompt=prompt).text)
 
 
+SHOWN = PLAIN.replace('"{content}</a>"', '"{thinking}{content}</a>"') + 'thinking = { open = "<t>", close = "</t>" }\n'
+THOUGHT = Turn("assistant", (Thought("hm"), Text("Yo")))
+
+
 # ---- slots -----------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +239,48 @@ thinking = { open = "<think>\\n", close = "\\n</think>\\n\\n", history = "never"
         text = f"<u>Hi<a>{written}</a>\n".replace("Hi<a>", "Hi</u><a>")
         assert renderer.render(conversation_from_openai(golden["messages"])).text == text
         assert jinja_text(renderer.chat_template(), golden) == text
+
+
+def test_answers_that_stand_otherwise_than_they_were_written_are_told(tmp_path: Path) -> None:
+    talk = Conversation((Turn("system", (Text("s"),)), ASK, THOUGHT, ASK, THOUGHT, ASK, SAY))
+    found = made(tmp_path, SHOWN)
+    assert found.render(talk).rewritten == {2, 4}
+    assert found.render(Conversation((ASK, THOUGHT))).rewritten == frozenset()
+    assert found.with_options(preserve_thinking=True).render(talk).rewritten == frozenset()
+    never = made(tmp_path, SHOWN.replace('</t>" }', '</t>", history = "never" }'))
+    assert never.render(Conversation((ASK, THOUGHT))).rewritten == {1}
+    kept = never.with_options(preserve_thinking=True)
+    assert (kept.render(Conversation((ASK, THOUGHT))).text, kept.chat_template() == never.chat_template()) == (
+        "<u>Hi</u><a><t>hm</t>Yo</a>\n",
+        False,
+    )
+    golden = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "<t>hm</t>Yo"}]}
+    assert jinja_text(kept.chat_template(), golden) == "<u>Hi</u><a><t>hm</t>Yo</a>\n"
+    assert (
+        jinja_text(never.chat_template(), golden) == "<u>Hi</u><a>Yo</a>\n" == never.render(Conversation((ASK, THOUGHT))).text
+    )
+
+
+def test_system_turns_can_be_gathered(tmp_path: Path) -> None:
+    found = made(tmp_path, PLAIN + 'gather = " + "\ndefault_system = "d"\n')
+    late = Turn("system", (Text("b"),))
+    talk = Conversation((Turn("system", (Text("a"),)), ASK, SAY, late, ASK, SAY))
+    rendered = found.render(talk)
+    assert rendered.text == "<s>a + b</s><u>Hi</u><a>Yo</a>\n<u>Hi</u><a>Yo</a>\n"
+    assert rendered.rewritten == {2}
+    assert found.render(Conversation((ASK, late))).text == "<s>b</s><u>Hi</u>"
+    assert found.render(Conversation((ASK,))).text == "<s>d</s><u>Hi</u>"
+    messages = [{"role": turn.role, "content": turn.text} for turn in talk.turns]
+    assert jinja_text(found.chat_template(), {"messages": messages}) == rendered.text
+
+
+def test_a_last_answer_without_a_stop_is_told_its_end(tmp_path: Path) -> None:
+    bare = PLAIN.replace('"{content}</a>"', '"{content}"')
+    assert made(tmp_path, bare).render(Conversation((ASK, SAY))).end == "</a>"
+    assert made(tmp_path, bare + 'end = "{if calls}<c>{else}<e>{end}"\n').render(Conversation((ASK, SAY))).end == "<e>"
+    assert made(tmp_path, PLAIN).render(Conversation((ASK, SAY))).end == ""
+    for turns in ((ASK, SAY, ASK), (ASK, Turn("assistant", (Text("Yo"),), 0.0)), (ASK, Turn("assistant", (Text(""),)))):
+        assert made(tmp_path, bare).render(Conversation(turns)).end == ""
 
 
 def test_thoughts_in_words_can_be_left_there(tmp_path: Path) -> None:

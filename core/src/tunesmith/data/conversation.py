@@ -153,11 +153,15 @@ class Rendered:
 
     ``end``: the token that the model ends the last answer with, where the template's text has no place for it. It is no part
     of the text; training rows learn it, since an answer without an end teaches a model to go on for ever.
+
+    ``rewritten``: the indexes of learned turns that stand here otherwise than the model would write them in their time, as
+    where reasoning of earlier turns is dropped. Training gives every answer an example of its own then.
     """
 
     pieces: tuple[Piece, ...]
     media: tuple[Media, ...] = ()
     end: str = ""
+    rewritten: frozenset[int] = frozenset()
 
     @property
     def text(self) -> str:

@@ -113,7 +113,8 @@ def _one_each(conversation: Conversation) -> Iterator[Conversation]:
 
 def _conversation(conversation: Conversation, renderer: Renderer, wish: Learning) -> Draft:
     last = len(conversation.turns) - 1
-    seen = {at for at, turn in enumerate(conversation.turns) if turn.loss_weight == 0 or (wish.mask_history and at < last)}
+    only_last = wish.mask_history or wish.train_on_prompt
+    seen = {at for at, turn in enumerate(conversation.turns) if turn.loss_weight == 0 or (only_last and at < last)}
     plain, rendered = _whole(_unweighted(conversation), renderer, seen)
     weights: tuple[float, ...] | None = None
     if plain is not conversation:
@@ -151,12 +152,26 @@ def _whole(conversation: Conversation, renderer: Renderer, seen: Set[int]) -> tu
     :raises RewrittenReplies: an answer that is to be learned is written anew.
     """
     try:
-        return conversation, _checked(renderer.render(conversation))
+        rendered = _checked(renderer.render(conversation))
     except RewrittenReplies as error:
         if not error.turns <= seen:
             raise
         conversation = _unlearned(conversation, error.turns)
-        return conversation, _checked(renderer.render(conversation))
+        rendered = _checked(renderer.render(conversation))
+    _check_kept(rendered.rewritten - seen, conversation, renderer)
+    return conversation, rendered
+
+
+def _check_kept(lost: Set[int], conversation: Conversation, renderer: Renderer) -> None:
+    """Learned answers must stand as the model would write them."""
+    if not lost:
+        return
+    last = len(conversation.turns) - 1
+    if last in lost:
+        why = f"the template {renderer.name!r} leaves out its reasoning, so that it cannot be learned."
+        hint = "Write preserve_thinking: true, where the template knows it, or take the reasoning out of the data."
+        raise TunesmithError(f"Turn {last + 1} (assistant): {why}", hint)
+    raise RewrittenReplies("Answers are written otherwise once others follow them.", "", frozenset(lost))
 
 
 def _unlearned(conversation: Conversation, which: Collection[int]) -> Conversation:

@@ -59,7 +59,7 @@ _RESULTS = """
     {%- set results = group.results -%}
     {%- set ahead = loop.index0 + results|length -%}"""
 
-_LSTRIP = ".lstrip('\\n')"
+_INSIDE = "content.split({1})[0].rstrip('\\n').split({0})[-1].lstrip('\\n')"
 
 #: Facts about a turn's place, over ``here`` (its index) and ``ahead`` (the index of the turn after it).
 _PLACE = {
@@ -150,13 +150,23 @@ class _Export:
         yield "{%- set generating = add_generation_prompt is defined and add_generation_prompt -%}"
         yield "{%- set role = '' -%}{%- set content = '' -%}{%- set thought = '' -%}"
         yield "{%- set calls = [] -%}{%- set results = [] -%}"
-        yield "{%- set system_given = messages and messages[0].role in ['system', 'developer'] -%}"
-        yield "{%- set rest = messages[1:] if system_given else messages -%}"
-        otherwise = "none" if default is None else quoted(default)
-        yield f"{{%- set system = words(messages[0]) if system_given else {otherwise} -%}}"
+        yield from self._system_text("none" if default is None else quoted(default))
         if self.renderer.generic:
             yield f"{{%- if tools -%}}{{%- set declared -%}}{self.nodes(self._declaration())}{{%- endset -%}}"
             yield "{%- set system = (system + '\\n\\n' + declared) if system else declared -%}{%- endif -%}"
+
+    def _system_text(self, otherwise: str) -> Iterator[str]:
+        gather = self.template.gather
+        if gather is None:
+            yield "{%- set system_given = messages and messages[0].role in ['system', 'developer'] -%}"
+            yield "{%- set rest = messages[1:] if system_given else messages -%}"
+            yield f"{{%- set system = words(messages[0]) if system_given else {otherwise} -%}}"
+            return
+        yield "{%- set given = namespace(texts=[], rest=[]) -%}{%- for message in messages -%}"
+        yield "  {%- if message.role in ['system', 'developer'] -%}{%- set given.texts = given.texts + [words(message)] -%}"
+        yield "  {%- else -%}{%- set given.rest = given.rest + [message] -%}{%- endif -%}{%- endfor -%}"
+        yield "{%- set system_given = given.texts|length > 0 -%}{%- set rest = given.rest -%}"
+        yield f"{{%- set system = given.texts|join({quoted(gather)}) if system_given else {otherwise} -%}}"
 
     def _declaration(self) -> Slot:
         return self.tools.declare if self.tools else ()
@@ -262,23 +272,34 @@ class _Export:
             yield "    {%- if thought -%}{%- set content = '<think>\\n' + thought + '\\n</think>\\n\\n' + content -%}"
             yield "    {%- set thought = '' -%}{%- endif -%}"
             return
-        yield from self._inline(thinking)
+        if thinking.history == "never":
+            yield "    {%- if preserve -%}"
+            yield from self._split(thinking)
+            yield "    {%- else -%}"
+            yield from self._cut(thinking)
+            yield "    {%- endif -%}"
+        elif thinking.inline:
+            yield from self._split(thinking)
         yield "    {%- set thought_given = true if thought else false -%}"
-        if thinking.history == "drop":
-            yield "    {%- if not (here > ends.last_user or preserve) -%}{%- set thought = '' -%}{%- endif -%}"
+        hidden = {"drop": "not (here > ends.last_user or preserve)", "never": "not preserve"}.get(thinking.history)
+        if hidden:
+            yield f"    {{%- if {hidden} -%}}{{%- set thought = '' -%}}{{%- endif -%}}"
 
-    def _inline(self, thinking: Thinking) -> Iterator[str]:
+    def _split(self, thinking: Thinking) -> Iterator[str]:
+        """Part a thought from the words that it is written among."""
         opening, closing = map(quoted, tags(thinking))
-        never = thinking.history == "never"
-        if never:
-            gap = quoted(thinking.close.partition(tags(thinking)[1])[2])
-            yield f"    {{%- if thought -%}}{{%- set content = {gap} + content -%}}{{%- endif -%}}"
-        if not thinking.inline and not never:
-            return
-        yield f"    {{%- if {'' if never else 'not thought and '}{closing} in content -%}}"
-        found = f"content.split({closing})[0].rstrip('\\n').split({opening})[-1].lstrip('\\n')"
-        yield f"      {{%- set thought = {'thought or ' if never else ''}{found} -%}}"
-        yield f"      {{%- set content = content.split({closing})[-1]{'' if never else _LSTRIP} -%}}{{%- endif -%}}"
+        yield f"    {{%- if not thought and {closing} in content -%}}"
+        yield f"      {{%- set thought = {_INSIDE.format(opening, closing)} -%}}"
+        yield f"      {{%- set content = content.split({closing})[-1].lstrip('\\n') -%}}{{%- endif -%}}"
+
+    def _cut(self, thinking: Thinking) -> Iterator[str]:
+        """Leave only what follows the last thought, to the character."""
+        opening, closing = map(quoted, tags(thinking))
+        gap = quoted(thinking.close.partition(tags(thinking)[1])[2])
+        yield f"    {{%- if thought -%}}{{%- set content = {gap} + content -%}}{{%- endif -%}}"
+        yield f"    {{%- if {closing} in content -%}}"
+        yield f"      {{%- set thought = thought or {_INSIDE.format(opening, closing)} -%}}"
+        yield f"      {{%- set content = content.split({closing})[-1] -%}}{{%- endif -%}}"
 
     def _reply(self) -> Iterator[str]:
         if not self.template.start:

@@ -99,7 +99,8 @@ class DateRule:
 @dataclass(frozen=True)
 class Thinking:
     """How reasoning is marked. ``history``: whether thoughts before the last user turn are dropped or kept; ``never``: the
-    published template shows no thought in any turn, the last included, and cuts words off up to the tag that closes one.
+    published template shows no thought in any turn, the last included, and cuts words off up to the tag that closes one. There
+    reasoning is learned with ``preserve_thinking`` only.
 
     ``inline``: whether a thought is looked for in the words of a turn. Where the published template does not look, such words
     are best left as they are.
@@ -155,7 +156,8 @@ class Template:
     """Everything one table says, with what it extends already filled in.
 
     :param prefix: begins every text. ``system``: comes next, where there is a system text or tools that it writes.
-    :param later_system: a system turn that is not the first.
+    :param later_system: a system turn that is not the first. ``gather``: instead, system turns anywhere are joined by this
+        text and stand where the first one does.
     :param prompt: the head of an answer; ``start``: what generation starts from beyond it, part of no training text by itself.
     :param reply: what the model writes, stop token included; ``after``: follows it, seen and not learned.
     :param end: the token that ends the last answer in training rows where the published text ends it with none; the first
@@ -179,6 +181,7 @@ class Template:
     eos: str = ""
     stop: tuple[str, ...] = ()
     leaves_out: tuple[str, ...] = ()
+    gather: str | None = None
     order: Literal["free", "alternate"] = "free"
     date: DateRule | None = None
     thinking: Thinking | None = None

@@ -31,7 +31,7 @@ from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_t
 
 #: Changes when the meaning of a table changes, so that fingerprints change with it.
 LANGUAGE = 2
-_TEXTS = ("summary", "source", "default_system", "bos", "eos", "order")
+_TEXTS = ("summary", "source", "default_system", "bos", "eos", "order", "gather")
 _LISTS = ("models", "notes", "differs", "stop", "leaves_out")
 _TABLES = ("date", "thinking", "channels", "refuse")
 _CHANNEL_KEYS = ("mark", "body", "ends", "recipient", "thoughts")

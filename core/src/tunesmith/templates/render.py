@@ -67,6 +67,10 @@ class DeclaredRenderer(Renderer):
             "thinking_off": options.enable_thinking is False,
             "preserve": options.preserve_thinking,
         }
+        thinking = template.thinking
+        self._thinking = thinking
+        if thinking is not None and thinking.history == "never" and options.preserve_thinking:
+            self._thinking = replace(thinking, history="keep", inline=True)
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
@@ -92,7 +96,7 @@ class DeclaredRenderer(Renderer):
 
     def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
         """Render every turn; see :meth:`tunesmith.contracts.Renderer.render`."""
-        thread = thread_of(conversation, self.template.thinking, self.default_system)
+        thread = thread_of(conversation, self._thinking, self.default_system, self.template.gather)
         check_fits(thread, self.template, self._writers.can, generation_prompt)
         if self.generic and thread.tools:
             thread.system = self._declared(thread)
@@ -230,6 +234,7 @@ class _Rendering:
         self.writers = writers
         self.thread = thread
         self.generating = generating
+        self.rewritten: set[int] = set()
         self.rows: list[tuple[list[str], bool, float]] = []
         self.base = base | {
             "system": thread.system,
@@ -260,7 +265,8 @@ class _Rendering:
         else:
             end = self._end(scope, stops, start) if beats else ""
             self._write("ending", self.base)
-        return Rendered(tuple(Piece("".join(texts), control, weight) for texts, control, weight in self.rows), end=end)
+        pieces = tuple(Piece("".join(texts), control, weight) for texts, control, weight in self.rows)
+        return Rendered(pieces, end=end, rewritten=frozenset(self.rewritten))
 
     def _end(self, scope: dict[str, Any], stops: tuple[str, ...], start: int) -> str:
         """The token that ends the last answer, where that was written without one; ``start``: its first row."""
@@ -302,7 +308,8 @@ class _Rendering:
         scope["role"], scope["content"] = beat.role, beat.content
         if beat.role == "assistant":
             thinking = self.writers.template.thinking
-            shown = thinking is None or thinking.history != "drop" or scope["after_last_user"] or scope["preserve"]
+            history = "keep" if thinking is None else thinking.history
+            shown = history == "keep" or scope["preserve"] or (history == "drop" and scope["after_last_user"])
             scope["thought"], scope["thought_given"] = beat.thought if shown else "", bool(beat.thought)
             scope["calls"], scope["many_calls"] = beat.calls, len(beat.calls) > 1
             scope["calls_without_ids"] = any(call["id"] is None for call in beat.calls)
@@ -315,19 +322,21 @@ class _Rendering:
             if holds(scope):
                 raise TunesmithError(f"{beat.place}: the template {self.writers.template.name!r} {rule.because}.", rule.instead)
         if beat.role == "assistant":
-            self._answer(scope, beat.weight)
+            self._answer(scope, beat)
         else:
             self._write({"system": "later_system"}.get(beat.role, beat.role), scope, beat.weight)
 
-    def _answer(self, scope: dict[str, Any], weight: float) -> None:
+    def _answer(self, scope: dict[str, Any], beat: Beat) -> None:
         self._write("prompt", scope)
         reply: Parts = []
         writer = self.writers.slots["reply"]
         assert writer is not None
         writer(scope, reply)
+        if beat.weight > 0 and (beat.number < self.thread.system_until or _is_lost(beat.thought, reply)):
+            self.rewritten.add(beat.number - 1)
         if self.writers.slots["start"] is not None:
             reply = self._without_lead(reply, written(self.writers.slots["start"], scope))
-        self._add(reply, weight, border=True)
+        self._add(reply, beat.weight, border=True)
         if self.writers.slots["after"] is not None:
             self._write("after", scope, border=True)
 
@@ -371,6 +380,11 @@ class _Rendering:
             else:
                 rows.append(([text], control, weight))
                 border = False
+
+
+def _is_lost(thought: str, reply: Parts) -> bool:
+    """Whether a reply was written without its thought."""
+    return bool(thought) and thought.strip() not in "".join(text for text, _ in reply)
 
 
 def common_atoms(text: str, start: str) -> int:

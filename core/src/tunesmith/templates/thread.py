@@ -35,31 +35,38 @@ class Beat:
 
 @dataclass(slots=True)
 class Thread:
-    """A whole conversation. ``system`` is ``None`` where there is neither a given nor a default one."""
+    """A whole conversation. ``system`` is ``None`` where there is neither a given nor a default one; ``system_until`` is the
+    number of the last turn that it was gathered from."""
 
     system: str | None
     system_given: bool
     tools: Sequence[Mapping[str, Any]]
     beats: list[Beat]
+    system_until: int = 1
 
 
-def thread_of(conversation: Conversation, thinking: Thinking | None, default_system: str | None) -> Thread:
+def thread_of(
+    conversation: Conversation, thinking: Thinking | None, default_system: str | None, gather: str | None = None
+) -> Thread:
     """Read a conversation.
 
+    :param gather: joins all system turns to one system text; without it, only one at the beginning is it.
     :raises TunesmithError: a turn holds what its role cannot say; the message names it.
     """
-    turns = conversation.turns
-    given = bool(turns) and turns[0].role == "system"
-    system = _words(turns[0], 1) if given else default_system
+    turns = list(enumerate(conversation.turns, start=1))
+    known = [pair for pair in turns[: 1 if gather is None else None] if pair[1].role == "system"]
+    system = (gather or "").join(_words(turn, number) for number, turn in known) if known else default_system
     beats: list[Beat] = []
-    for number, turn in enumerate(turns[given:], start=1 + given):
+    for number, turn in turns:
+        if known and turn.role == "system" and (gather is not None or number == 1):
+            continue
         beat = _READERS[turn.role](turn, number, thinking)
         if turn.role == "tool" and beats and beats[-1].role == "tool":
             _join(beats[-1], beat)
         else:
             beats.append(beat)
     _name_results(beats)
-    return Thread(system, given, conversation.tools, beats)
+    return Thread(system, bool(known), conversation.tools, beats, known[-1][0] if known else 1)
 
 
 def _join(first: Beat, second: Beat) -> None:

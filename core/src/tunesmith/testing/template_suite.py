@@ -197,7 +197,7 @@ class TemplateSuite:
         text = self.renderer.render(conversation, generation_prompt=True).text
         assert ("OLD THOUGHT" in text) == (thinking.history == "keep")
         kept = self.renderer.with_options(preserve_thinking=True).render(conversation, generation_prompt=True).text
-        now = self.renderer.render(Conversation((_ASK, earlier))).text
+        now = self.renderer.with_options(preserve_thinking=True).render(Conversation((_ASK, earlier))).text
         assert ("OLD THOUGHT" in kept) == ("OLD THOUGHT" in now)
 
     # -- exports ---------------------------------------------------------------------------------------------------
