@@ -195,7 +195,7 @@ def test_a_run_with_nothing_to_do(refused: Refused) -> None:
 
 def test_bits_without_a_quantizer(refused: Refused) -> None:
     command = "--only sft,lora,alpaca,cpu,chat-templates,defaults train"
-    assert "command line: quantization_bit: 4 needs a quantizer" in refused("quantization_bit=4", command=command)
+    assert "the quantizer 'bnb' is not installed" in refused("quantization_bit=4", command=command)
 
 
 def test_a_metric_that_nobody_measures(desk: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -27,11 +27,16 @@ def catalogue() -> str:
     keys: dict[str, str] = {}
     for axis, offer in plugins.offers():
         if offer.owner.plugin in names:
-            axes.setdefault(axis.hook, {})[offer.spec.name] = offer.owner.distribution
+            axes.setdefault(axis.hook, {}).update(dict.fromkeys(_names(offer.spec), offer.owner.distribution))
             keys.update(dict.fromkeys(_keys(offer.spec), offer.owner.distribution))
     if plugins.broken:
         sys.exit("\n".join(map(str, plugins.broken.values())))
     return json.dumps({"axes": axes, "keys": dict(sorted(keys.items()))}, indent=1) + "\n"
+
+
+def _names(spec: Any) -> list[str]:
+    """Every word that a user may write, or a model's files may hold, for what the spec describes."""
+    return [spec.name, *getattr(spec, "aliases", ()), *getattr(spec, "reads", ())]
 
 
 def _keys(spec: Any) -> list[str]:

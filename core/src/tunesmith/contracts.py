@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, TrainerCallback
 
-    from tunesmith.plan import Plan
+    from tunesmith.plan import ModelWish, Plan
     from tunesmith.runtime.session import Session
 
 
@@ -204,15 +204,27 @@ class Trainer(Protocol):
 
 
 class Quantizer(Protocol):
-    """Holds weights in few bits. Made as ``quantizer(plan)``."""
+    """Holds weights in few bits. Made as ``quantizer(plan)``, once for every model that the run loads with it."""
+
+    def __init__(self, plan: Plan) -> None: ...
 
     @abstractmethod
-    def arguments(self, plan: Plan) -> dict[str, Any]:
-        """Keyword arguments for ``from_pretrained``."""
+    def arguments(self, wish: ModelWish, dtype: torch.dtype) -> dict[str, Any]:
+        """Keyword arguments for ``from_pretrained``: for plain weights unless ``wish.packed``.
+
+        :param dtype: the format of weights that are not quantised, in which quantised ones compute.
+        """
+
+    def after_load(self, model: PreTrainedModel, wish: ModelWish) -> PreTrainedModel:
+        """What is left to do when the weights are there. Nothing where ``from_pretrained`` does it all."""
+        return model
 
     @abstractmethod
-    def check(self, model: PreTrainedModel) -> None:
-        """Raise unless the loaded model really is quantised."""
+    def check(self, model: PreTrainedModel, wish: ModelWish) -> None:
+        """Prove that the loaded model is held as ``wish`` says.
+
+        :raises TunesmithError: it is not.
+        """
 
 
 # ---- where it runs ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,6 +154,19 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TunesmithError(f"{file} holds no JSON object.")
     return plain
+
+
+def quantization_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How the weights beside a ``config.json`` are quantised, by its ``quantization_config``; empty where they are not.
+
+    Models of several parts have it in that of their text. Old ones name no ``quant_method`` but a switch: ``load_in_4bit``.
+    """
+    text = config.get("text_config")
+    held = config.get("quantization_config") or (text.get("quantization_config") if isinstance(text, dict) else None)
+    if not isinstance(held, dict):
+        return {}
+    old = next((switch for switch in ("load_in_4bit", "load_in_8bit") if held.get(switch)), "an unnamed method")
+    return {**held, "quant_method": held.get("quant_method") or old}
 
 
 def missing_shards(folder: Path) -> list[str]:

@@ -44,6 +44,10 @@ class ModelWish:
     ``head``: ``"lm"``, ``"value"`` (rates every place of a text as well) or ``"score"`` (a classifier that rates whole texts).
     With ``base_of`` there is no ``path``: it is the model that this role starts from, with other ``adapters`` or none. Its
     weights are in memory once.
+
+    :param bits: the bits that the user asks for.
+    :param quantizer: the wanted name of the quantizer that holds or reads its weights; empty for plain weights.
+    :param packed: its weights stay in few bits once they are loaded, so that nothing can be merged into them.
     """
 
     role: str
@@ -52,6 +56,8 @@ class ModelWish:
     bits: int | None = None
     head: str = "lm"
     base_of: str | None = None
+    quantizer: str = ""
+    packed: bool = False
 
 
 @dataclass(frozen=True)

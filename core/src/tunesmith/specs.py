@@ -234,10 +234,28 @@ class OptimizerSpec(Spec):
 
 @dataclass(frozen=True)
 class QuantizerSpec(Spec):
-    """Low-bit weights (``quantization_method``). ``bits``: what ``quantization_bit`` may be; ``aliases``: other names."""
+    """Low-bit weights (``quantization_method``).
+
+    :param bits: what ``quantization_bit`` may be; empty where it only reads models that are quantised already.
+    :param aliases: other names that users know.
+    :param reads: the models that are quantised already and that it loads, as ``quant_method`` in their ``config.json`` says.
+    :param stores: what a quantised weight takes in memory, in bits with its share of the scales, by ``quantization_bit``.
+    :param kernels: the kinds of kernel beyond torch's own that it is made of (``cutlass``), by bits, 0 for models that
+        are quantised already; the backend must run them.
+    :param packages: what some bits need beyond ``needs``, in the same words.
+    :param trains: what can learn over its weights: ``"adapters"``, ``"anything"`` where a model is loaded into plain weights to
+        be trained or merged, or ``"nothing"``.
+    :param plain_with: the switch with which weights stay plain while training, and anything can learn.
+    """
 
     bits: tuple[int, ...] = ()
     aliases: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    stores: Mapping[int, float] = field(default_factory=dict)
+    kernels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    packages: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    trains: Literal["adapters", "anything", "nothing"] = "adapters"
+    plain_with: Switch | None = None
 
 
 @dataclass(frozen=True)
@@ -278,7 +296,7 @@ class BackendSpec(Spec):
     :param dtypes: what it computes in, the default first.
     :param attention: the attention kinds it can train with, the default first, by transformers' names.
     :param attention_to_infer: those that it can only answer with.
-    :param kernels: the kinds of hand-written kernel it runs beyond torch's own (``triton``).
+    :param kernels: the kinds of hand-written kernel it runs beyond torch's own (``triton``, ``cutlass``).
     :param process_group: torch.distributed's name of the backend processes talk over.
     :param carries: names of quantizers and accelerators that work on it; all when empty.
     :param environment: variables that must be set before torch is imported.

@@ -21,7 +21,7 @@ def tunesmith_backends() -> list[BackendSpec]:
             visible_devices="CUDA_VISIBLE_DEVICES",
             dtypes=("bfloat16", "float16", "float32"),
             attention=("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"),
-            kernels=("triton",),
+            kernels=("triton", "cutlass"),
             process_group="nccl",
             # Segments that grow leave fewer holes than blocks of fixed size. A value the user set wins.
             environment={"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"},

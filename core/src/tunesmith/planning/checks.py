@@ -9,6 +9,7 @@ from tunesmith.output_folder import check_checkpoint, check_output_folder
 from tunesmith.planning.attention import check_attention
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import find_in
+from tunesmith.planning.quantized_checks import check_quantized
 from tunesmith.specs import AcceleratorSpec, BackendSpec
 
 Check = Callable[[Draft], None]
@@ -141,10 +142,6 @@ def _adapters(draft: Draft) -> None:
         if spec.saves == "model":
             instead = "Use the tuner that made it, or export the merged model first."
             draft.problem("adapter_name_or_path", f"finetuning_type: {spec.name} cannot go on from an adapter", instead)
-    if wish.bits:
-        for spec in draft.picked("tuners"):
-            if not spec.over_quantized:
-                draft.problem("quantization_bit", f"{spec.name} cannot train over quantised weights", "Use an adapter tuner.")
 
 
 def _optimizer(draft: Draft) -> None:
@@ -197,6 +194,7 @@ CHECKS: tuple[Check, ...] = (
     _streaming,
     _adapters,
     _optimizer,
+    check_quantized,
     _template,
     _output,
 )

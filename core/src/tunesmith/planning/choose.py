@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module, resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from tunesmith.errors import TunesmithError
 from tunesmith.known_keys import library_optimizers
 from tunesmith.model_names import templates_for
 from tunesmith.planning.attention import choose_attention
-from tunesmith.planning.draft import Draft, roles_of
+from tunesmith.planning.draft import Draft
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
 
@@ -50,7 +50,7 @@ def choose_named(draft: Draft, axis: str, key: str, name: str) -> None:
     registry = draft.plugins.axis(axis)
     bare = name.partition("@")[0]
     if bare not in registry and (package := _known(draft, axis, bare)):
-        draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", _whence(draft, package))
+        draft.lacks(key, f"the {NAMES[axis].word} {name!r} is not installed", whence(draft, package))
         return
     try:
         draft.pick(axis, registry.get(name), draft.origin(key))
@@ -58,7 +58,8 @@ def choose_named(draft: Draft, axis: str, key: str, name: str) -> None:
         draft.note_error(key, error)
 
 
-def _whence(draft: Draft, package: str) -> str:
+def whence(draft: Draft, package: str) -> str:
+    """Where what is not installed would come from."""
     off = [owner.plugin for owner in draft.plugins.off if owner.distribution == package]
     if off:
         return f"It comes with {package}, whose plugin {off[0]} is switched off."
@@ -105,7 +106,7 @@ def _library_optimizer(draft: Draft) -> None:
     name = str(draft.value("optim"))
     known = library_optimizers().get(name)
     if package := _known(draft, "optimizers", name):
-        draft.lacks("optim", f"the optimizer {name!r} is not installed", _whence(draft, package))
+        draft.lacks("optim", f"the optimizer {name!r} is not installed", whence(draft, package))
     elif known and known.refused:
         draft.problem("optim", f"optim: {name} {known.refused}", known.instead)
     elif known and known.needs and importlib.util.find_spec(known.needs) is None:
@@ -148,22 +149,8 @@ def _launcher(draft: Draft, axis: str) -> None:
         draft.pick(axis, offer, "default")
 
 
-def _quantizer(draft: Draft, axis: str) -> None:
-    asked = {key: bits for role in roles_of(draft) if (key := role.bits) and (bits := draft.value(key)) is not None}
-    if not asked:
-        return
-    if not draft.plugins.quantizers:
-        for key, bits in asked.items():
-            draft.lacks(key, f"{key}: {bits} needs a quantizer, and none is installed", "Leave it out.")
-        return
-    wanted = str(draft.value("quantization_method"))
-    names = {alias: offer.spec.name for offer in draft.plugins.quantizers for alias in offer.spec.aliases}
-    choose_named(draft, axis, "quantization_method", names.get(wanted, wanted))
-    for spec in draft.picked(axis):
-        for key, bits in asked.items():
-            if bits not in spec.bits:
-                known = ", ".join(map(str, spec.bits))
-                draft.problem(key, f"{spec.name} has no {bits} bits", f"Write one of {known}.")
+def _nothing_yet(draft: Draft, axis: str) -> None:
+    """A quantizer is picked when the models are known: what lies there may decide."""
 
 
 # ---- template --------------------------------------------------------------------------------------------------------
@@ -245,10 +232,14 @@ def _detect(draft: Draft, axis: str) -> None:
 # ---- what the picked need --------------------------------------------------------------------------------------------
 
 
-def check_packages(draft: Draft, axis: str, offer: Offer[Any], key: str = "") -> None:
-    """Note the packages that a picked thing needs and that are not installed; ``key`` is what asked for it."""
+def check_packages(draft: Draft, axis: str, offer: Offer[Any], key: str = "", further: Iterable[str] = ()) -> None:
+    """Note the packages that a picked thing needs and that are not installed.
+
+    :param key: what asked for it.
+    :param further: packages that it needs for what it is to do here.
+    """
     spec = offer.spec
-    for package in getattr(spec, "needs", ()):
+    for package in (*getattr(spec, "needs", ()), *further):
         if importlib.util.find_spec(package) is None:
             why = f"the {NAMES[axis].word} {spec.name!r} needs the package {package}, which is not installed"
             key = key or NAMES[axis].selector or (spec.switch.key if getattr(spec, "switch", None) else "")
@@ -259,7 +250,7 @@ CHOOSERS: Mapping[str, Callable[[Draft, str], None]] = {
     "templates": _template,
     "backends": _backend,
     "launchers": _launcher,
-    "quantizers": _quantizer,
+    "quantizers": _nothing_yet,
     "accelerators": _accelerators,
     "optimizers": _optimizer,
 }

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 
-from tunesmith.plan import Estimate
+from tunesmith.plan import Estimate, ModelWish
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import find_in
+from tunesmith.planning.quantizing import quantizer_of
 from tunesmith.planning.shapes import ModelShape, read_shape
 
 #: No figure here was compared with measured peaks yet; until it is, the truth may be half as much again or half as little.
@@ -28,8 +29,6 @@ OPTIMIZER_STATES = {
     "adamw_8bit": 0.5,
 }
 ADAM_STATES = 2.0
-#: What low-bit weights take beyond their bits, for scales and what stays whole.
-QUANTIZED = 1.06
 
 
 def estimate(draft: Draft) -> None:
@@ -74,8 +73,7 @@ def _others(draft: Draft) -> Iterator[tuple[str, int]]:
         folder = find_in(draft, wish.path).folder if role != "policy" and wish.path else None
         shape = read_shape(folder) if folder else None
         if shape is not None:
-            size = wish.bits / 8 * QUANTIZED if wish.bits else 2 if _low_precision(draft) else shape.bytes_per_weight
-            yield f"{role} model", int(shape.parameters * size)
+            yield f"{role} model", _frozen(draft, shape, wish)
 
 
 def count_trainable(draft: Draft, shape: ModelShape) -> int:
@@ -88,12 +86,24 @@ def count_trainable(draft: Draft, shape: ModelShape) -> int:
 
 
 def _weights(draft: Draft, shape: ModelShape, trainable: int) -> int:
-    frozen = max(0, shape.parameters - trainable)
-    if bits := draft.value("quantization_bit"):
-        return int(frozen * bits / 8 * QUANTIZED) + trainable * 4
-    return int(frozen * (2 if _low_precision(draft) else shape.bytes_per_weight)) + trainable * (
-        2 if draft.value("pure_bf16") else 4
-    )
+    wish, learns = draft.models["policy"], trainable * (2 if draft.value("pure_bf16") else 4)
+    whole = _frozen(draft, shape, wish)
+    return whole + learns if wish.packed else int(whole * max(0, 1 - trainable / shape.parameters)) + learns
+
+
+def _frozen(draft: Draft, shape: ModelShape, wish: ModelWish) -> int:
+    """Weights that do not learn: in few bits as many as their files hold, or what the quantizer makes of linear layers."""
+    plain = 2.0 if _low_precision(draft) or (wish.quantizer and not wish.packed) else shape.bytes_per_weight
+    spec = quantizer_of(draft, wish) if wish.packed else None
+    if spec is None:
+        return int(shape.parameters * plain)
+    if not wish.bits:
+        return int(shape.parameters * shape.bytes_per_weight)
+    if shape.in_experts:
+        share = shape.in_experts / shape.parameters
+        draft.notices.append(f"{spec.name} leaves the fused experts of this model, {share:.0%} of its weights, as they are")
+    bits = spec.stores.get(wish.bits, wish.bits)
+    return int(shape.in_layers * bits / 8 + (shape.parameters - shape.in_layers) * plain)
 
 
 def _low_precision(draft: Draft) -> bool:

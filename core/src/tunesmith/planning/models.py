@@ -28,7 +28,7 @@ def unfold_adapter(draft: Draft, role: Role, name: str, adapters: tuple[str, ...
         return name, adapters
     draft.notices.append(f"{name} holds an adapter ({spec.name}); its model is {base}")
     for key, value in ((role.model, base), (role.adapters, (name, *adapters))):
-        draft.settings[key] = Setting(value, f"read from {name}", draft.settings[key].owner, given=True)
+        draft.settings[key] = Setting(value, f"read from {name}", draft.config.keys[key].owner, given=True)
     return base, (name, *adapters)
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import read_json
+from tunesmith.model_folder import quantization_of, read_json
 
 Shape = tuple[int, ...]
+#: Matrices that quantizers leave as they are: tables of tokens and places, and output heads.
+TABLES = ("embed_tokens", "wte", "wpe", "word_embeddings", "lm_head", "embed_out", "output", "score", "classifier")
 BYTES = {"F64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8}
 
 
@@ -33,6 +35,23 @@ class ModelShape:
         """How many numbers the weights hold."""
         return sum(prod(shape) for shape in self.weights.values())
 
+    @property
+    def in_layers(self) -> int:
+        """How many of them belong to linear layers, which quantizers pack.
+
+        The experts of a mixture do not, also where they are one matrix each on disk: in memory they are fused.
+        """
+        return sum(prod(shape) for name, shape in self.weights.items() if len(shape) == 2 and _is_in_layer(name))
+
+    @property
+    def in_experts(self) -> int:
+        """How many of them belong to the experts of a mixture."""
+        return sum(prod(shape) for name, shape in self.weights.items() if ".experts." in name)
+
+
+def _is_in_layer(name: str) -> bool:
+    return ".experts." not in name and name.removesuffix(".weight").rpartition(".")[2] not in TABLES
+
 
 def read_shape(folder: Path) -> ModelShape | None:
     """The shape of the model in ``folder``; ``None`` when neither its weights nor its configuration tell.
@@ -45,6 +64,8 @@ def read_shape(folder: Path) -> ModelShape | None:
     if headers:
         weights = {name: tuple(entry["shape"]) for name, entry in headers.items()}
         size = sum(prod(entry["shape"]) * BYTES.get(entry["dtype"], 2) for entry in headers.values())
+        if quantization_of(config) and "hidden_size" in config:  # packed tensors have other shapes than what they hold
+            weights = _arithmetic(config)
         return _shape(config, weights, size / max(1, sum(map(prod, weights.values()))), "weight files")
     if "hidden_size" in config and "num_hidden_layers" in config:
         return _shape(config, _arithmetic(config), 2.0, "config.json")

@@ -21,10 +21,10 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tunesmith.config import Setting
-from tunesmith.contracts import Accelerator, Backend, Tuner
+from tunesmith.contracts import Accelerator, Backend, Quantizer, Tuner
 from tunesmith.data import tokens
 from tunesmith.errors import TunesmithError, nearest
-from tunesmith.model_folder import bears, check_pinned, read_json
+from tunesmith.model_folder import bears, check_pinned, quantization_of, read_json
 from tunesmith.model_heads import has_value_head
 from tunesmith.model_stores import place_in
 from tunesmith.plan import ModelWish, Plan
@@ -170,7 +170,7 @@ def split_adapters(plan: Plan, plugins: Plugins, wish: ModelWish, *, training: b
     folders = [adapter_folder(plan, name) for name in wish.adapters]
     stays = bool(folders) and (not training or run_tuner(plan, plugins).continues())
     merged, last = (folders[:-1], folders[-1]) if stays else (folders, None)
-    if wish.bits and merged:
+    if wish.packed and merged:
         hint = "Give one adapter, or export the merged model first."
         raise TunesmithError("Adapters cannot be merged into quantised weights.", hint)
     return merged, last
@@ -219,23 +219,27 @@ def _read_quantized(
     plan: Plan, plugins: Plugins, wish: ModelWish, source: tuple[Any, Path, Any, dict[str, Any]]
 ) -> PreTrainedModel:
     kind, folder, config, kwargs = source
-    if not wish.bits:
+    held = quantization_of(config.to_dict())
+    if held and not wish.quantizer:
+        what = f"{wish.path} holds weights quantised by {held['quant_method']}, which could not be known before it was fetched."
+        raise TunesmithError(what, "Start the run again: it is on this machine now.")
+    if not held and not wish.bits:  # plain, be it that this run made it so
         return read_weights(kind, folder, config, kwargs, head=wish.head)
-    plan = _in_bits(plan, wish.bits)
-    quantizer = plugins.quantizers.get(plan.the("quantizers").wanted).load()(plan)
-    model = read_weights(kind, folder, config, {**kwargs, **quantizer.arguments(plan)}, head=wish.head)
-    quantizer.check(model)
+    quantizer: Quantizer = plugins.quantizers.get(wish.quantizer).load()(plan)
+    model = read_weights(kind, folder, config, {**kwargs, **quantizer.arguments(wish, kwargs["dtype"])}, head=wish.head)
+    model = quantizer.after_load(model, wish)
+    quantizer.check(model, wish)
     return model
 
 
-def _in_bits(plan: Plan, bits: int) -> Plan:
-    """The plan as the quantizer of one role is to read it."""
-    setting = plan.settings["quantization_bit"]
-    return (
-        plan
-        if setting.value == bits
-        else replace(plan, settings={**plan.settings, "quantization_bit": replace(setting, value=bits)})
-    )
+def freeze_packed(model: PreTrainedModel) -> None:
+    """Make a model whose weights are in few bits ready for a tuner: none of them learns, and gradients reach every layer.
+
+    Layers whose activations are recomputed get a gradient only through an input that wants one, and peft leaves it to
+    others to see to that where weights are quantised.
+    """
+    model.requires_grad_(False)
+    model.enable_input_require_grads()
 
 
 def model_class(config: PreTrainedConfig, head: str) -> Any:

@@ -279,6 +279,8 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
         model = loading.load_base(plan, plugins, replace(wish, path=str(saved)), session.backend, training=True, exact=True)
     else:
         model = loading.load_model(plan, plugins, wish, session.backend, training=True)
+    if wish.packed:
+        loading.freeze_packed(model)
     for accelerator in session.accelerators:
         model = accelerator.after_load(model)
     session.twin = Twin.of(model) if any(_is_twin(session, other) for other in plan.models.values()) else None

@@ -33,6 +33,7 @@ SUITES = {
     "TrainerSuite": "trainer_suite",
     "OptimizerSuite": "optimizer_suite",
     "AcceleratorSuite": "accelerator_suite",
+    "QuantizerSuite": "quantizer_suite",
     "BackendSuite": "backend_suite",
     "EngineSuite": "engine_suite",
     "RewardSuite": "reward_suite",

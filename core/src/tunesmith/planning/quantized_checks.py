@@ -1,0 +1,61 @@
+"""What cannot be done with weights in few bits."""
+
+from __future__ import annotations
+
+from tunesmith.plan import ModelWish
+from tunesmith.planning.draft import Draft
+from tunesmith.planning.quantizing import bits_key, quantizer_of
+from tunesmith.specs import BackendSpec, QuantizerSpec
+
+
+def check_quantized(draft: Draft) -> None:
+    """Who can learn over them, and where their kernels run."""
+    _over_quantized(draft)
+    _backends(draft)
+
+
+def _over_quantized(draft: Draft) -> None:
+    """What learns over weights in few bits, if anything can."""
+    wish = draft.models.get("policy")
+    spec = quantizer_of(draft, wish) if wish and wish.packed and draft.picked("trainers") else None
+    if wish is None or spec is None:
+        return
+    key = "quantization_bit" if wish.bits else "model_name_or_path"
+    if spec.trains == "nothing":
+        draft.problem(key, f"weights quantised by {spec.name} can be used and not trained over", _instead(draft, spec))
+    for tuner in draft.picked("tuners"):
+        if spec.trains != "nothing" and not tuner.over_quantized:
+            draft.problem(key, f"{tuner.name} cannot train over quantised weights", _instead(draft, spec))
+    if len(wish.adapters) > 1:
+        what = "adapters cannot be merged into quantised weights, and only the last of those given can go on learning"
+        draft.problem("adapter_name_or_path", what, "Give one adapter, or export the merged model first.")
+
+
+def _instead(draft: Draft, spec: QuantizerSpec) -> str:
+    ways = [offer.spec.name for offer in draft.plugins.tuners if offer.spec.over_quantized] if spec.trains == "adapters" else []
+    hints = [f"Use a tuner that can: {', '.join(ways)}."] if ways else []
+    if switch := spec.plain_with:
+        hints.append(f"With {switch.key}: {str(switch.value).lower()} weights stay plain while they learn.")
+    return " ".join(hints) or "Train the model that they were made from."
+
+
+def _backends(draft: Draft) -> None:
+    """A quantizer's kernels are made for some devices, and a backend may carry some quantizers only."""
+    for backend in draft.picked("backends"):
+        for wish in draft.models.values():
+            spec = quantizer_of(draft, wish)
+            if spec and wish.packed:
+                _check_backend(draft, backend, spec, wish)
+
+
+def _check_backend(draft: Draft, backend: BackendSpec, spec: QuantizerSpec, wish: ModelWish) -> None:
+    lacking = [kind for kind in spec.kernels.get(wish.bits or 0, ()) if kind not in backend.kernels]
+    if lacking:
+        bits = f" in {wish.bits} bits" if wish.bits else ""
+        what = f"{spec.name}{bits} is made of {' and '.join(lacking)} kernels, which the backend {backend.name} cannot run"
+        others = [bits for bits in spec.bits if bits not in spec.kernels]
+        hint = f"There it has {' and '.join(map(str, others))} bits." if others else "Choose another quantization_method."
+        draft.lacks(bits_key(draft, wish.role), what, hint)
+    elif backend.carries and spec.name not in backend.carries:
+        what = f"the backend {backend.name} carries no {spec.name}"
+        draft.lacks(bits_key(draft, wish.role), what, f"It carries {', '.join(backend.carries)}.")

@@ -1,0 +1,141 @@
+"""Which quantizer holds each model's weights: the one ``quantization_bit`` asks for, or the one that reads what lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tunesmith.model_folder import quantization_of, read_json
+from tunesmith.plan import ModelWish
+from tunesmith.planning.choose import check_packages, choose_named, whence
+from tunesmith.planning.draft import Draft, roles_of
+from tunesmith.planning.models import find_in
+from tunesmith.registry import Offer
+from tunesmith.specs import POLICY, QuantizerSpec
+
+AXIS = "quantizers"
+METHOD = "quantization_method"
+
+
+def quantize(draft: Draft) -> None:
+    """Pick the quantizers, and write into each of ``draft.models`` which one is its own."""
+    if AXIS in draft.command.picks:
+        for role, wish in draft.models.items():
+            if wish.path:
+                draft.models[role] = _quantized(draft, wish)
+        if draft.given(METHOD) and not draft.picked(AXIS) and not any(wish.bits for wish in draft.models.values()):
+            draft.notices.append(f"{METHOD}: {draft.value(METHOD)} does nothing without quantization_bit")
+    draft.notices += _other_bases(draft)
+
+
+def quantizer_of(draft: Draft, wish: ModelWish) -> QuantizerSpec | None:
+    """The quantizer of a model, if it has one."""
+    return draft.plugins.quantizers.get(wish.quantizer).spec if wish.quantizer else None
+
+
+def bits_key(draft: Draft, name: str) -> str:
+    """The key that asks for the bits of a role: its own where that is given, for its model may share the policy's bits."""
+    key = next((role.bits for role in roles_of(draft) if role.name == name), "")
+    return key if key and draft.given(key) else POLICY.bits
+
+
+def _quantized(draft: Draft, wish: ModelWish) -> ModelWish:
+    folder = find_in(draft, str(wish.path)).folder
+    held = quantization_of(read_json(folder, "config.json")) if folder is not None and not draft.problems else {}
+    if held:
+        offer = _reader(draft, wish, held)
+    else:
+        offer = _asked_for(draft, wish) if wish.bits else None
+    if offer is None:
+        return wish
+    packed = _stays_packed(draft, wish, offer.spec)
+    further = offer.spec.packages.get(wish.bits or 0, ()) if packed else ()
+    check_packages(draft, AXIS, offer, further=further)
+    return replace(wish, quantizer=f"{offer.spec.name}@{offer.owner.plugin}", packed=packed)
+
+
+def _stays_packed(draft: Draft, wish: ModelWish, spec: QuantizerSpec) -> bool:
+    """Whether the weights stay in few bits: not in runs that train or merge what can be loaded into plain weights."""
+    trains = "trainers" in draft.command.picks
+    if spec.trains == "anything" and (trains or "exporters" in draft.command.picks):
+        return False
+    aware = spec.plain_with is not None and draft.value(spec.plain_with.key) == spec.plain_with.value
+    return not (aware and trains and wish.bits)
+
+
+# ---- quantised while loading -----------------------------------------------------------------------------------------
+
+
+def _asked_for(draft: Draft, wish: ModelWish) -> Offer[QuantizerSpec] | None:
+    """The quantizer that ``quantization_method`` names, if it can do these bits."""
+    wanted = str(draft.value(METHOD))
+    names = {alias: offer.spec.name for offer in draft.plugins.quantizers for alias in offer.spec.aliases}
+    before = len(draft.offers)
+    choose_named(draft, AXIS, METHOD, names.get(wanted, wanted))
+    picked = [offer for axis, offer in draft.offers if axis == AXIS]
+    if not picked or (len(draft.offers) == before and names.get(wanted, wanted).partition("@")[0] != picked[-1].spec.name):
+        return None
+    offer: Offer[QuantizerSpec] = picked[-1]
+    if wish.bits in offer.spec.bits:
+        return offer
+    key, name = bits_key(draft, wish.role), offer.spec.name
+    if offer.spec.bits:
+        known = " or ".join(map(str, offer.spec.bits))
+        draft.problem(key, f"{name} has no {wish.bits} bits", f"Write {key}: {known}.")
+    else:
+        what = f"{name} cannot quantise a model while it is loaded: it reads models that were quantised by it before"
+        draft.problem(key, what, f"Give such a model and leave out {key}, or choose another {METHOD}.")
+    return None
+
+
+# ---- quantised before ------------------------------------------------------------------------------------------------
+
+
+def _reader(draft: Draft, wish: ModelWish, held: Mapping[str, Any]) -> Offer[QuantizerSpec] | None:
+    """The quantizer that reads what the model's folder holds."""
+    method = str(held["quant_method"])
+    offer = next((offer for offer in draft.plugins.quantizers if method in offer.spec.reads), None)
+    if offer is None:
+        _unread(draft, wish, method)
+        return None
+    if wish.bits and not _same(draft, wish.bits, held, offer.spec):
+        key = bits_key(draft, wish.role)
+        what = f"{wish.path} holds weights quantised by {method} already; {key}: {wish.bits} cannot quantise them again"
+        draft.problem(key, what, f"Leave out {key}, or give the model that these weights were made from.")
+        return None
+    draft.pick(AXIS, offer, f"{wish.path} holds weights quantised by {method}")
+    return offer
+
+
+def _unread(draft: Draft, wish: ModelWish, method: str) -> None:
+    what = f"{wish.path} holds weights quantised by {method}"
+    if package := draft.plugins.catalogue.names(AXIS).get(method):
+        draft.lacks("model_name_or_path", f"{what}, whose reader is not installed", whence(draft, package))
+    else:
+        read = sorted({name for offer in draft.plugins.quantizers for name in offer.spec.reads})
+        listed = f"Read are {', '.join(read)}." if read else ""
+        hint = f"Give the model that they were made from. {listed}".strip()
+        draft.problem("model_name_or_path", f"{what}, which no quantizer reads", hint)
+
+
+def _same(draft: Draft, bits: int, held: Mapping[str, Any], spec: QuantizerSpec) -> bool:
+    """Whether the user asks for what is there anyway."""
+    there = held.get("bits") or (4 if held.get("load_in_4bit") else 8 if held.get("load_in_8bit") else None)
+    asked = str(draft.value(METHOD)).partition("@")[0]
+    return asked in (spec.name, *spec.aliases) and there in (None, bits)
+
+
+# ---- adapters --------------------------------------------------------------------------------------------------------
+
+
+def _other_bases(draft: Draft) -> Iterator[str]:
+    """Adapters that were trained over weights in other bits than those they now lie on."""
+    wish = draft.models.get("policy")
+    for adapter in wish.adapters if wish else ():
+        folder = find_in(draft, adapter).folder
+        recorded = read_json(folder, "plan.json").get("models", {}).get("policy", {}) if folder else {}
+        if recorded.get("packed") and wish and not wish.packed:
+            name, bits = str(recorded["quantizer"]).partition("@")[0], recorded.get("bits")
+            over = f"in {bits} bits ({name})" if bits else f"quantised by {name}"
+            yield f"the adapter {adapter} was trained over weights {over}; here it lies on plain ones"

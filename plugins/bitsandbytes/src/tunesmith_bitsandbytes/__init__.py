@@ -1,0 +1,1 @@
+"""The quantizer bitsandbytes: weights in four or eight bits."""
