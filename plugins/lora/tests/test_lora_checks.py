@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tunesmith.plan import ModelWish, Plan
+from tunesmith.plan import DatasetPlan, ModelWish, Plan
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith_lora.options import LoraOptions
 from tunesmith_lora.plugin import tunesmith_check_plan
@@ -25,11 +25,17 @@ def plan(keys: dict[str, Any] | None = None, **options: Any) -> Plan:
 @pytest.mark.parametrize(
     ("keys", "options", "said"),
     [
-        ({"quantization_bit": 4}, {"pissa_init": True}, "pissa_init and quantization_bit cannot go together"),
-        ({}, {"pissa_init": True, "use_dora": True}, "pissa_init and use_dora cannot go together"),
+        ({"quantization_bit": 4}, {"pissa_init": True}, "pissa_init (pissa) cannot move weights that are quantised"),
+        ({"quantization_bit": 4}, {"lora_init": "corda"}, "lora_init (corda) cannot move weights that are quantised"),
+        ({}, {"pissa_init": True, "lora_init": "eva"}, "pissa_init and lora_init: eva are two ways to start"),
+        ({}, {"lora_init": "orthogonal", "lora_rank": 3}, "needs an even rank, and lora_rank is 3"),
+        ({}, {"lora_init": "loftq"}, "makes up for quantising to 4 bits by bitsandbytes"),
+        ({"quantization_bit": 8}, {"lora_init": "loftq"}, "makes up for quantising to 4 bits by bitsandbytes"),
+        ({}, {"lora_layer_replication": ("0-x",)}, "lora_layer_replication: 0-x is no list of ranges"),
+        ({}, {"pissa_init": True, "use_dora": True}, "pissa_init (pissa) and use_dora cannot go together"),
         ({}, {"lora_target_parameters": ("all",), "lora_dropout": 0.1}, "peft has no dropout for such weights"),
         ({}, {"lora_target_parameters": ("all",), "use_dora": True}, "peft has no DoRA for such weights"),
-        ({}, {"lora_target_parameters": ("all",), "pissa_init": True}, "peft has no PiSSA for such weights"),
+        ({}, {"lora_target_parameters": ("all",), "pissa_init": True}, "peft has no such start for them"),
         ({}, {"pissa_convert": True}, "pissa_convert has nothing to convert"),
         ({}, {"lora_target": ("re:(",)}, "lora_target holds no regular expression"),
     ],
@@ -43,6 +49,9 @@ def test_what_cannot_go_together(keys: dict[str, Any], options: dict[str, Any], 
     ("keys", "options"),
     [
         ({"quantization_bit": 4}, {}),
+        ({"quantization_bit": 4}, {"lora_init": "eva"}),
+        ({"quantization_bit": 4, "quantization_method": "bnb"}, {"lora_init": "loftq"}),
+        ({}, {"lora_layer_replication": ("0-2", "1-3"), "lora_init": "lora_ga"}),
         ({"quantization_bit": None}, {"pissa_init": True, "pissa_convert": True}),
         ({}, {"use_dora": True}),
     ],
@@ -77,11 +86,17 @@ def test_going_on_without_contradiction(tmp_path: Path, options: dict[str, Any])
 def test_of_a_converted_adapter_the_one_below_it_counts(tmp_path: Path) -> None:
     made = going_on(tmp_path, lora_rank=4)
     assert len(found(made)) == 1
-    (tmp_path / "pissa").mkdir()
+    (tmp_path / "unconverted").mkdir()
     config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "init_lora_weights": "pissa_niter_16"}
-    (tmp_path / "pissa" / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "unconverted" / "adapter_config.json").write_text(json.dumps(config))
     assert found(made) == []
 
 
 def test_a_contradiction_does_not_matter_when_nothing_learns(tmp_path: Path) -> None:
     assert found(going_on(tmp_path, command="chat", lora_rank=16)) == []
+
+
+def test_starts_that_look_at_rows_need_rows_with_answers() -> None:
+    prompts = DatasetPlan("p", "train", "file", "alpaca", "prompt", {}, ".")
+    (what,) = found(replace(plan(lora_init="eva"), datasets=(prompts,)))
+    assert "rows are prompts only" in what

@@ -77,6 +77,7 @@ def test_ranks_can_differ() -> None:
         ({"additional_target": ("embed",)}, "additional_target: embed matches nothing", "embed_tokens (×1)"),
         ({"lora_target_parameters": ("all",)}, "has no fused experts", "Leave lora_target_parameters out"),
         ({"pissa_init": True, "lora_rank": 48}, "update of rank 48", "Write lora_rank: 32"),
+        ({"lora_init": "lora_ga", "lora_rank": 20}, "lora_init: lora_ga cannot give", "Write lora_rank: 16"),
     ],
 )
 def test_what_does_not_exist_is_an_error_that_lists_what_does(options: dict[str, Any], said: str, hint: str) -> None:

@@ -92,3 +92,43 @@ class TestPissaConverted(LoraCase):
     tolerance = 1e-4
     reload_tolerance = 1e-4
     learning_rate = 1e-3
+
+
+class TestGaussian(LoraCase):
+    options = (LoraOptions(lora_rank=4, lora_init="gaussian"),)
+
+
+class TestOrthogonal(LoraCase):
+    options = (LoraOptions(lora_rank=4, lora_init="orthogonal", lora_target=("q_proj", "up_proj")),)
+
+
+class TestMica(LoraCase):
+    options = (LoraOptions(lora_rank=4, lora_init="mica", lora_target=("q_proj", "up_proj")),)
+
+    def learns(self, name: str) -> bool:
+        return "lora_A" in name
+
+
+class TestOlora(LoraCase):
+    options = (LoraOptions(lora_rank=4, lora_init="olora", lora_target=("q_proj", "up_proj")),)
+    tolerance = 1e-4
+    reload_tolerance = 1e-4
+    learning_rate = 1e-3
+
+
+class TestEva(LoraCase):
+    options = (LoraOptions(lora_rank=4, lora_init="eva", lora_target=("q_proj", "up_proj", "down_proj")),)
+
+
+class TestCorda(LoraCase):
+    options = (LoraOptions(lora_rank=4, lora_init="corda", lora_target=("q_proj", "up_proj")),)
+    tolerance = 1e-4
+    reload_tolerance = 1e-4
+    learning_rate = 1e-3
+
+
+class TestLoraGa(LoraCase):
+    options = (LoraOptions(lora_rank=4, lora_init="lora_ga", lora_target=("q_proj", "up_proj"), use_rslora=True),)
+    tolerance = 1e-4
+    reload_tolerance = 1e-4
+    learning_rate = 1e-3

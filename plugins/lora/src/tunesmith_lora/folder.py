@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tunesmith import TunesmithError
 
 from tunesmith_lora.options import UNCONVERTED
-from tunesmith_lora.pissa import Start, doubled
+from tunesmith_lora.start import Start, doubled
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,10 @@ CONFIG = "adapter_config.json"
 
 
 def write_adapter(model: Any, folder: Path, start: Start | None, *, convert: bool) -> None:
-    """Save the update of ``model``; with ``convert`` as a plain one, and the one it came from below it to go on from."""
+    """Save the update of ``model``; with ``convert`` as a plain one, and the one it came from below it to go on from.
+
+    :param start: where it started, for one that moved a part of the frozen weights.
+    """
     state, config = get_peft_model_state_dict(model, save_embedding_layers=False), model.peft_config["default"]
     if start is None:
         _write(state, config, folder)

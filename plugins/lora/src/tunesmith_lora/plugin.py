@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith import AdapterMark, Problem, TunerSpec, hookimpl
 
-from tunesmith_lora.options import UNCONVERTED, LoraOptions, PeftKind, expression, kinds
+from tunesmith_lora.options import DATA_DRIVEN, MOVING, UNCONVERTED, LoraOptions, PeftKind, expression, kinds
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
@@ -20,11 +20,8 @@ TUNESMITH_API = (1, 0)
 
 #: Two keys that exclude each other, why, and what to do. Each key is on when its value is neither false nor nothing.
 EXCLUDED: tuple[tuple[str, str, str, str], ...] = (
-    ("pissa_init", "quantization_bit", "PiSSA cannot decompose quantised weights", "Leave one of them out."),
-    ("pissa_init", "use_dora", "a DoRA update cannot be measured against PiSSA's start", "Keep one of them."),
     ("lora_target_parameters", "lora_dropout", "peft has no dropout for such weights", "Write lora_dropout: 0."),
     ("lora_target_parameters", "use_dora", "peft has no DoRA for such weights", "Leave one of them out."),
-    ("lora_target_parameters", "pissa_init", "peft has no PiSSA for such weights", "Leave one of them out."),
 )
 
 #: Keys whose value lies in an adapter that a run goes on from, and how to read it there.
@@ -49,7 +46,7 @@ def tunesmith_tuners() -> list[TunerSpec]:
     lora = TunerSpec(
         "lora",
         "tunesmith_lora.tuner:LoraTuner",
-        "Low-rank updates beside frozen weights (LoRA, rsLoRA, DoRA, LoRA+, PiSSA).",
+        "Low-rank updates beside frozen weights (LoRA, rsLoRA, DoRA, LoRA+, PiSSA …).",
         options=LoraOptions,
         saves="adapter",
         marks=(AdapterMark("adapter_config.json", "peft_type", "LORA"),),
@@ -95,12 +92,49 @@ def _problems(plan: Plan) -> Iterator[Problem]:
     for one, other, why, instead in EXCLUDED:
         if _on(plan, one) and _on(plan, other):
             yield Problem(plan.settings[one].origin, f"{one} and {other} cannot go together: {why}", instead)
-    if options.pissa_convert and not options.pissa_init:
+    yield from _start_problems(plan, options)
+    if options.pissa_convert and options.method != "pissa":
         yield Problem(
             plan.settings["pissa_convert"].origin, "pissa_convert has nothing to convert", "Write pissa_init: true too."
         )
     yield from _expression(plan, "lora_target")
     yield from _contradictions(plan, options)
+
+
+def _start_problems(plan: Plan, options: LoraOptions) -> Iterator[Problem]:
+    """Ways to start that need what this run does not have."""
+    method, key = options.method, "pissa_init" if options.pissa_init else "lora_init"
+    for what, instead in _start_faults(plan, options, method):
+        yield Problem(plan.settings[key].origin, what.format(key=key, method=method), instead)
+    try:
+        options.replication  # noqa: B018  # it raises where it cannot be read
+    except ValueError:
+        where, given = plan.settings["lora_layer_replication"].origin, ",".join(options.lora_layer_replication or ())
+        yield Problem(where, f"lora_layer_replication: {given} is no list of ranges", "Write first and end: 0-16,8-24.")
+
+
+def _start_faults(plan: Plan, options: LoraOptions, method: str) -> Iterator[tuple[str, str]]:
+    if options.pissa_init and options.lora_init not in ("default", "pissa"):
+        yield "{key} and lora_init: " + options.lora_init + " are two ways to start", "Keep one of them."
+    if method in (*MOVING, "mica", "orthogonal") and _on(plan, "quantization_bit"):
+        yield "{key} ({method}) cannot move weights that are quantised", "Leave one of them out."
+    if method in (*MOVING, "mica", "loftq") and options.use_dora:
+        yield "{key} ({method}) and use_dora cannot go together: both say where the update starts", "Keep one of them."
+    if method != "default" and options.lora_target_parameters:
+        yield "{key} ({method}) and lora_target_parameters cannot go together: peft has no such start for them", "Keep one."
+    if method == "orthogonal" and options.lora_rank % 2:
+        yield f"{{key}} (orthogonal) needs an even rank, and lora_rank is {options.lora_rank}", "Write an even lora_rank."
+    if method == "loftq" and not (_on(plan, "quantization_bit") and plan["quantization_bit"] == 4 and _by_bitsandbytes(plan)):
+        yield (
+            "{key} (loftq) makes up for quantising to 4 bits by bitsandbytes, which this run does not do",
+            "Write quantization_bit: 4 and quantization_method: bnb.",
+        )
+    if method in DATA_DRIVEN and any(dataset.kind == "prompt" for dataset in plan.datasets):
+        yield "{key} ({method}) looks at rows and their loss, and this stage's rows are prompts only", "Use another start."
+
+
+def _by_bitsandbytes(plan: Plan) -> bool:
+    return "quantization_method" not in plan.settings or plan["quantization_method"] in ("bnb", "bitsandbytes")
 
 
 def _on(plan: Plan, key: str) -> bool:

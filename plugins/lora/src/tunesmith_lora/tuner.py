@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,20 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
+from tunesmith.runtime.loading import model_folder
 
 from tunesmith_lora.attaching import fold_in, learning_share, put_on, task_of
+from tunesmith_lora.fitting import fit
 from tunesmith_lora.folder import read_config, write_adapter
 from tunesmith_lora.groups import loraplus_groups
-from tunesmith_lora.options import UNCONVERTED, LoraOptions
+from tunesmith_lora.loftq import start_from_loss
+from tunesmith_lora.options import DATA_DRIVEN, MOVING, UNCONVERTED, LoraOptions
 from tunesmith_lora.patterns import ALL
-from tunesmith_lora.pissa import Start
+from tunesmith_lora.start import Start
 from tunesmith_lora.targets import Targets, expert_weights, find_targets, shares_weight, shorten
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
     from tunesmith.plan import Plan
 
@@ -44,8 +48,19 @@ class LoraTuner(Tuner):
         targets = find_targets(model, self._options)
         self._check_ranks(model, targets)
         tuned = get_peft_model(model, self._config(model, targets))
-        self._start = Start.of(tuned) if self._options.pissa_init else None
+        method = self._options.method
+        if method == "loftq":
+            start_from_loss(tuned, model_folder(self._plan, str(self._plan["model_name_or_path"])))
+        self._start = Start.of(tuned) if method in MOVING and method not in DATA_DRIVEN else None
         return tuned
+
+    def initialize(self, model: PreTrainedModel, examples: Iterable[Any], loss: Callable[[Any], torch.Tensor]) -> None:
+        """Fit the updates to the data, where ``lora_init`` names a start that looks at it."""
+        method = self._options.method
+        if method not in DATA_DRIVEN:
+            return
+        fit(model, method, self._options, examples, loss)
+        self._start = Start.of(model) if method in MOVING else None
 
     def load(self, model: PreTrainedModel, path: Path, *, trainable: bool) -> PreTrainedModel:
         """Put the adapter in ``path`` on ``model``; its own rank, scale and targets hold, whatever the options say.
@@ -56,12 +71,12 @@ class LoraTuner(Tuner):
         config, self._start = read_config(folder, LoraConfig), Start.read(folder)
         config.inference_mode = not trainable
         begun = config.init_lora_weights
-        if self._start is not None:
+        if begun != "mica":  # which needs a kind of layer of its own
             config.init_lora_weights = True  # peft would decompose the weights anew, and at random
         tuned = put_on(model, folder, config, trainable=trainable)
+        config.init_lora_weights = begun
         if self._start is not None:
             self._start.take_out(tuned)
-            config.init_lora_weights = begun
         return tuned
 
     def _config(self, model: PreTrainedModel, targets: Targets) -> LoraConfig:
@@ -78,35 +93,51 @@ class LoraTuner(Tuner):
             alpha_pattern=dict(options.lora_alpha_pattern or {}),
             use_rslora=options.use_rslora,
             use_dora=options.use_dora,
+            layer_replication=options.replication,
             init_lora_weights=self._init(),
             task_type=task_of(model),
         )
 
     def _init(self) -> Any:
-        if not self._options.pissa_init:
-            return True
-        return "pissa" if self._options.pissa_iter == -1 else f"pissa_niter_{self._options.pissa_iter}"
+        """What peft is to do itself; starts that look at the data come later, from the usual one."""
+        method = self._options.method
+        if method == "pissa":
+            return "pissa" if self._options.pissa_iter == -1 else f"pissa_niter_{self._options.pissa_iter}"
+        return True if method in ("default", "loftq", *DATA_DRIVEN) else method
 
     def _check_ranks(self, model: PreTrainedModel, targets: Targets) -> None:
-        if not self._options.pissa_init:
+        """Starts that take directions from a weight cannot take more than it has; LoRA-GA takes two for each rank."""
+        method, rank = self._options.method, self._options.lora_rank
+        if method not in (*MOVING, "mica", "eva"):
             return
         for name in targets.modules:
             least = min(model.get_submodule(name).weight.shape)
-            if least < self._options.lora_rank:
-                message = f"PiSSA cannot give {name} an update of rank {self._options.lora_rank}: its weight has rank {least}."
-                raise TunesmithError(message, f"Write lora_rank: {least} or less, or leave {name} out of lora_target.")
+            most = least // 2 if method == "lora_ga" else least
+            if rank > most:
+                message = f"lora_init: {method} cannot give {name} an update of rank {rank}: its weight has rank {least}."
+                raise TunesmithError(message, f"Write lora_rank: {most} or less, or leave {name} out of lora_target.")
 
     # -- keeping it, folding it in, switching it off -----------------------------------------------------------------
 
     def save(self, model: PreTrainedModel, directory: Path) -> None:
-        """Write ``adapter_config.json`` and ``adapter_model.safetensors``, and where a PiSSA adapter started."""
-        write_adapter(model, directory, self._start, convert=self._options.pissa_convert)
+        """Write ``adapter_config.json`` and ``adapter_model.safetensors``, and where an adapter that moved weights started.
+
+        Other programs know PiSSA's start or believe they do; of the others what is written for them is a plain adapter.
+        """
+        begun = str(model.peft_config["default"].init_lora_weights)
+        convert = self._options.pissa_convert or not begun.startswith("pissa")
+        write_adapter(model, directory, self._start, convert=convert)
 
     def merge(self, model: PreTrainedModel) -> PreTrainedModel:
         """Add the updates to the weights and return the plain model.
 
-        :raises TunesmithError: the sum is not a number somewhere.
+        :raises TunesmithError: the sum is not a number somewhere, or layers that share weights would need different ones.
         """
+        if model.peft_config["default"].layer_replication:
+            raise TunesmithError(
+                "An adapter over repeated layers cannot be merged: they share the weights it would be added to.",
+                "Serve it beside its model instead.",
+            )
         return fold_in(model)
 
     @contextmanager

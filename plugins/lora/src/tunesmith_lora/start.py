@@ -1,8 +1,9 @@
-"""What a PiSSA adapter needs beyond a plain one: where it started.
+"""What an adapter that moved a part of the frozen weights needs beyond a plain one: where it started.
 
 PiSSA (Meng, Wang and Zhang 2024, arXiv:2404.02948, §3) moves the principal part of a weight into the update and leaves the
-residual ``W − s·B₀A₀`` in its place. The start ``A₀, B₀`` is kept beside the adapter: the fast decomposition draws at random,
-so computing it again would leave another residual, and ``W`` itself could not be given back.
+residual ``W − s·B₀A₀`` in its place; OLoRA, CorDA and LoRA-GA do so with other parts. The start ``A₀, B₀`` is kept beside the
+adapter: some draw at random or depend on data, so computing it again would leave another residual, and ``W`` itself could not
+be given back.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import load_file, save_file
 
-FILE = "pissa_start.safetensors"
+FILE = "lora_start.safetensors"
 ADAPTER = "default"
 
 
