@@ -2,9 +2,11 @@
 
     python benchmarks/prepare.py                      about a million tokens, under two minutes
     python benchmarks/prepare.py --tokens 30000000    the size that the project's figures are quoted at
+    python benchmarks/prepare.py --rounds 0 --peer-python /path/to/peer/bin/python    only the memory, beside LLaMA-Factory's
 
-Prints tokens per CPU-second of both and their ratio, for one worker and for several, with and without packing, and peak memory.
+Prints tokens per CPU-second of both and their ratio, for one worker and for several, with and without packing.
 Start-up (imports, reading the tokenizer, spawning processes) is measured on an almost empty dataset and taken off.
+Peak memory is that of a process of its own with all its workers, shared pages counted once, start-up included.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import argparse
 import json
 import os
 import random
-import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import psutil
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tunesmith.data.dataset_info import describe
 from tunesmith.data.dataset_rows import make_format
@@ -77,8 +81,9 @@ def make_model(folder: Path) -> Path:
     tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     folder.mkdir(parents=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
-    (folder / "config.json").write_text("{}")
+    tokenizer_config = {"eos_token": "<|im_end|>", "tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    (folder / "config.json").write_text('{"model_type": "llama"}')
     return folder
 
 
@@ -104,7 +109,8 @@ def write_rows(folder: Path, count: int, length: float) -> None:
     for name, number in (("bench", count), ("start", 2)):
         with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(number, length))
-    entries = {name: {"file_name": f"{name}.jsonl"} for name in ("bench", "start")}
+    columns = {"prompt": "instruction", "query": "input", "response": "output"}
+    entries = {name: {"file_name": f"{name}.jsonl", "columns": columns} for name in ("bench", "start")}
     (folder / "dataset_info.json").write_text(json.dumps(entries))
 
 
@@ -156,13 +162,86 @@ def floor(root: Path, texts: list[str], batch: int = 1000) -> tuple[Measured, in
 PLUGINS = Plugins()
 
 
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+PEER = """
+import json, sys
+from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.hparams import get_train_args
+from llamafactory.model import load_tokenizer
+if __name__ == "__main__":
+    model, data, training, _, _ = get_train_args(json.load(open(sys.argv[1])))
+    loaded = load_tokenizer(model)
+    template = get_template_and_fix_tokenizer(loaded["tokenizer"], data)
+    get_dataset(template, model, data, training, stage="sft", **loaded)
+"""
+
+
+def peak_memory(command: list[str]) -> int:
+    """Bytes that a program and all its children take at most; looked at twenty times a second."""
+    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+        found, peak = psutil.Process(process.pid), 0
+        while process.poll() is None:
+            peak = max(peak, _memory([found, *_children(found)]))
+            time.sleep(0.05)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(f"{command[0]} failed:\n{said.read()[-3000:]}")
+    return peak
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _memory(processes: list[psutil.Process]) -> int:
+    total = 0
+    for process in processes:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):  # it ended meanwhile
+            continue
+    return total
+
+
+def show_memory(root: Path, peer: str | None, workers: int) -> None:
+    """Both programs on the same rows, each with one worker and with several."""
+    keys: dict[str, object] = {"model_name_or_path": str(root / "model"), "dataset": "bench", "dataset_dir": str(root / "data")}
+    keys |= {
+        "cutoff_len": CUTOFF,
+        "template": "chatml",
+        "output_dir": str(root / "out"),
+        "stage": "sft",
+        "train_from_scratch": True,
+    }
+    for number in dict.fromkeys((1, workers)):
+        own = {"data_cache_dir": str(root / f"memory-{number}"), "preprocessing_num_workers": number}
+        words = [f"{key}={value}" for key, value in {**keys, **own}.items() if key not in ("output_dir", "stage")]
+        ours = peak_memory([str(Path(sys.executable).with_name("tunesmith")), "data", "report", *words])
+        line = f"peak memory, {number} worker{'s' if number > 1 else ''}: {ours / 1e9:.2f} GB"
+        if peer:
+            file = root / f"peer-{number}.json"
+            own = {"do_train": True, "use_cpu": True, "overwrite_cache": True, "preprocessing_num_workers": number}
+            file.write_text(json.dumps({**keys, **own}))
+            (root / "peer.py").write_text(PEER)
+            theirs = peak_memory([peer, str(root / "peer.py"), str(file)])
+            line += f"; the peer {theirs / 1e9:.2f} GB, ratio {ours / theirs:.2f}"
+        print(line)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=1_000_000, help="roughly how many tokens to prepare")
     parser.add_argument("--row-tokens", type=float, default=500, help="roughly how long a row is on average")
     parser.add_argument("--workers", type=int, default=2, help="how many processes the last figure uses")
-    parser.add_argument("--rounds", type=int, default=3, help="how often all of it is done; medians are shown")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often all of it is timed; medians are shown; 0 times nothing"
+    )
+    parser.add_argument("--peer-python", help="python of an environment with LLaMA-Factory, to compare peak memory with")
     options = parser.parse_args()
     ways: dict[str, dict[str, object]] = {"one worker": {}, "packed": {"packing": True}}
     ways[f"{options.workers} workers"] = {"preprocessing_num_workers": options.workers}
@@ -170,13 +249,19 @@ def main() -> None:
         root = Path(folder)
         make_model(root / "model")
         write_rows(root / "data", max(100, int(options.tokens / options.row_tokens)), options.row_tokens)
-        texts = rendered_texts(root)
-        found = [one_round(root, texts, ways) for _ in range(options.rounds)]
-    print(f"{len(texts):,} rows; medians of {options.rounds} rounds; the ratio is of tokens per CPU-second; target {TARGET}")
+        if options.rounds:
+            show_speed(root, ways, options.rounds)
+        show_memory(root, options.peer_python, options.workers)
+
+
+def show_speed(root: Path, ways: dict[str, dict[str, object]], rounds: int) -> None:
+    """The table of tokens per CPU-second."""
+    texts = rendered_texts(root)
+    found = [one_round(root, texts, ways) for _ in range(rounds)]
+    print(f"{len(texts):,} rows; medians of {rounds} rounds; the ratio is of tokens per CPU-second; target {TARGET}")
     print(f"{'':24}{'tokens':>12}{'CPU s':>9}{'clock s':>9}{'tokens/CPU s':>14}{'ratio':>8}")
     for name in found[0]:
         show(name, [round[name] for round in found], [round["raw tokenizer"] for round in found])
-    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
 Result = tuple[Measured, int]

@@ -185,6 +185,11 @@ class Outcome:
     stopped: str = ""
     """Why it ended early ("SIGTERM", "Ctrl-C", "early stopping"), or the empty string."""
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody stopped it from outside, so that it is not finished."""
+        return self.stopped in ("SIGTERM", "Ctrl-C")
+
 
 class Trainer(Protocol):
     """A training stage. Made as ``trainer(plan)``."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tunesmith.contracts import Outcome, Source
 
 INTERRUPTED = 130
-SIGNALS = ("SIGTERM", "Ctrl-C")
 
 Say = Callable[[str], None]
 
@@ -61,7 +60,7 @@ def prepare_environment(plan: Plan, plugins: Plugins) -> None:
 def work(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> int:
     """What each process of a run does; preparing data again costs nothing where it is already done."""
     outcome = train(plan, plugins, say)
-    return INTERRUPTED if outcome.stopped in SIGNALS else 0
+    return INTERRUPTED if outcome.interrupted else 0
 
 
 def work_from_file(file: Path) -> int:
@@ -83,14 +82,17 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
     say(digest(prepared.report))
     # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
     from tunesmith.runtime.artefacts import finish
+    from tunesmith.runtime.recording import recorded
     from tunesmith.runtime.session import open_session
 
     session = open_session(plan, plugins, prepared)
     outcome: Outcome | None = None
     try:
-        plugins.run_started(session)
-        outcome = session.trainer.run(session)
-        finish(session, outcome)
+        with recorded(session) as recording:
+            plugins.run_started(session)
+            outcome = session.trainer.run(session)
+            finish(session, outcome)
+            recording.end(outcome)
     except Exception as error:
         advice = session.backend.advice(error)
         if advice:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,6 +131,11 @@ class Plan:
     def __getitem__(self, key: str) -> Any:
         """The value of a flat key that an owner of this run declares."""
         return self.settings[key].value
+
+    def with_setting(self, key: str, value: Any, origin: str) -> Plan:
+        """The same plan with another value of one key."""
+        setting = replace(self.settings[key], value=value, origin=origin, given=True)
+        return replace(self, settings={**self.settings, key: setting})
 
     def options(self, kind: type[T]) -> T:
         """The settings of one owner as its options dataclass."""

@@ -13,7 +13,6 @@ from typing import Literal
 
 import click
 
-from tunesmith.cli.plan_text import size_text
 from tunesmith.installation import (
     LIBRARIES,
     existing,
@@ -26,6 +25,7 @@ from tunesmith.installation import (
 )
 from tunesmith.keys import KeyTable
 from tunesmith.plugins import Plugins
+from tunesmith.sizes import size_text
 from tunesmith.specs import BackendSpec
 
 Level = Literal["ok", "warn", "fail"]

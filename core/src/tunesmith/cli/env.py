@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from tunesmith.cli.plan_text import size_text
 from tunesmith.cli.plugins import describe
 from tunesmith.installation import LIBRARIES, machine, our_versions, probe, version_of
 from tunesmith.plan import is_secret
 from tunesmith.plugins import Plugins
+from tunesmith.sizes import size_text
 
 #: Variables with these beginnings change what a run does.
 VARIABLES = ("TUNESMITH_", "HF_", "TRANSFORMERS_", "OMP_NUM_THREADS", "TOKENIZERS_", "WORLD_SIZE", "RANK", "LOCAL_RANK")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tunesmith.plan import DatasetPlan, Estimate, Plan, is_secret
+from tunesmith.sizes import size_text
 from tunesmith.specs import AXES
 
 WORDS = {axis.hook: axis.word for axis in AXES}
@@ -16,14 +17,14 @@ WORDS = {axis.hook: axis.word for axis in AXES}
 def plan_text(plan: Plan, *, everything: bool = False) -> str:
     """All of a plan: what was chosen and why, models, data, memory, values with origin and owner, and what is not here."""
     sections = {
-        "chosen": _table((WORDS[c.axis], c.name, str(c.owner), c.why) for c in plan.chosen),
-        "models": _table(
+        "chosen": table((WORDS[c.axis], c.name, str(c.owner), c.why) for c in plan.chosen),
+        "models": table(
             (m.role, m.path or f"{m.base_of} with its tuner off", _adapters(m.adapters)) for m in plan.models.values()
         ),
-        "data": _table(_dataset(dataset) for dataset in plan.datasets),
+        "data": table(_dataset(dataset) for dataset in plan.datasets),
         "memory": _memory(plan.estimate),
-        "values": _table(_values(plan, everything)),
-        "unused": _table((key, _shown(key, s.value), s.origin, f"owner: {s.owner}") for key, s in plan.unused.items()),
+        "values": table(_values(plan, everything)),
+        "unused": table((key, _shown(key, s.value), s.origin, f"owner: {s.owner}") for key, s in plan.unused.items()),
         "notices": [f"  {notice}" for notice in plan.notices],
         "not here": [f"  {line}" for problem in plan.missing for line in str(problem).splitlines()],
     }
@@ -42,7 +43,8 @@ def say_notices(plan: Plan) -> None:
         click.echo(f"note: {key} ({setting.origin}) is not used by this run: it belongs to {setting.owner}", err=True)
 
 
-def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Rows as lines, their cells below each other."""
     table = list(rows)
     widths = [max(len(row[i]) for row in table if i < len(row)) for i in range(max(map(len, table), default=0))]
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in table]
@@ -69,7 +71,7 @@ def _memory(estimate: Estimate | None) -> list[str]:
             f"{size_text(estimate.total)} (between {size_text(low)} and {size_text(high)}; {estimate.basis}, not validated)",
         )
     ]
-    return _table(rows)
+    return table(rows)
 
 
 def _values(plan: Plan, everything: bool) -> Iterator[tuple[str, ...]]:
@@ -82,12 +84,3 @@ def _shown(key: str, value: Any) -> str:
     if is_secret(key) and value:
         return "***"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def size_text(size: float) -> str:
-    """Bytes in the largest unit that keeps a digit before the point."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

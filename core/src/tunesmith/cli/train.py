@@ -20,6 +20,6 @@ def train(plugins: Plugins, arguments: tuple[str, ...], strict: bool, quiet: boo
     config = read_arguments(plugins, arguments)
     plan = planning.make(config, plugins, "train", strict=strict)
     if quiet:
-        return launch.carry_out(plan, plugins)
+        return launch.carry_out(plan.with_setting("verbosity", "error", "--quiet"), plugins)
     say_notices(plan)
     return launch.carry_out(plan, plugins, lambda text: click.echo(text, err=True))

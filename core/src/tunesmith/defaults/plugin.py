@@ -10,7 +10,7 @@ TUNESMITH_API = (1, 0)
 @hookimpl
 def tunesmith_commands() -> list[CommandSpec]:
     """The commands that need no other plugin."""
-    run, look, help_ = "Run", "Look before you run", "Help"
+    run, look, back, help_ = "Run", "Look before you run", "Look back", "Help"
     return [
         CommandSpec(
             "train",
@@ -38,6 +38,9 @@ def tunesmith_commands() -> list[CommandSpec]:
             picks=("trainers", "templates"),
             requires=("model_name_or_path", "dataset"),
         ),
+        CommandSpec("runs", "tunesmith.cli.runs:runs", "List finished and running runs, and how they differ.", section=back),
+        CommandSpec("plot", "tunesmith.cli.plot:plot", "Draw the curves of one or more runs.", section=back),
+        CommandSpec("reproduce", "tunesmith.cli.reproduce:reproduce", "Run a run again and compare.", section=back),
         CommandSpec("template", "tunesmith.cli.template:template", "List, show, render and check templates.", section=look),
         CommandSpec("tiny", "tunesmith.cli.tiny:tiny", "Make a small random model to try things on.", section="Make"),
         CommandSpec("new", "tunesmith.cli.new:new", "Start a plugin package that passes its tests.", section="Make"),

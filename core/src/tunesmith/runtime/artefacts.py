@@ -17,7 +17,6 @@ from tunesmith.runtime.streaming import REPORT, StreamedRows
 
 log = logging.getLogger(__name__)
 
-SIGNALS = ("SIGTERM", "Ctrl-C")
 RESULTS = {"eval": "eval_results.json", "predict": "predict_results.json"}
 TRAIN_RESULTS = "train_results.json"
 
@@ -31,7 +30,7 @@ def finish(session: Session, outcome: Outcome) -> None:
     """
     if not session.args.should_save:
         return
-    if outcome.stopped in SIGNALS:
+    if outcome.interrupted:
         log.warning(
             "%s: stopped after step %d. resume_from_checkpoint: true goes on from here.", outcome.stopped, outcome.steps
         )

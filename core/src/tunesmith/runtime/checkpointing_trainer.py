@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ExportableState
+from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SaveStrategy
 
 from tunesmith.errors import TunesmithError, nearest
@@ -27,6 +27,7 @@ from tunesmith.runtime.fitting import fit_to_data
 from tunesmith.runtime.interruption import Interruption, keep_workers
 from tunesmith.runtime.optimizing import build_optimizer
 from tunesmith.runtime.progress import ProgressLog
+from tunesmith.runtime.progress_bar import Progress
 from tunesmith.runtime.sampling import EpochSampler, row_lengths
 from tunesmith.runtime.session import Session, reload_policy
 from tunesmith.runtime.streaming import StreamedRows
@@ -50,10 +51,18 @@ class SessionTrainer(Trainer):
     def __init__(self, *args: Any, session: Session, **kwargs: Any) -> None:
         self.session = session
         self.interruption = Interruption()
+        self.tokens_seen = 0
         super().__init__(*args, **kwargs)
+        for shown_by_transformers in (ProgressCallback, PrinterCallback):
+            self.remove_callback(shown_by_transformers)
         if self.stream is not None:
             self.args.ignore_data_skip = True  # a stream knows its place, and goes on from there by itself
-        for callback in (*session.tuner.callbacks(session), *session.callbacks, ProgressLog(session.output_dir)):
+        for callback in (
+            *session.tuner.callbacks(session),
+            *session.callbacks,
+            ProgressLog(session.output_dir),
+            Progress(self),
+        ):
             self.add_callback(callback)
         self.add_callback(RunCallback(self))
 
@@ -106,6 +115,13 @@ class SessionTrainer(Trainer):
         if self.stream is None:
             return super().get_train_dataloader()
         return self.stream.loader(self._train_batch_size, self.data_collator)
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """The batches of the next step; their tokens are counted, with padding, of all processes."""
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        ids = [one for batch in batches for name, one in batch.items() if name.endswith("input_ids")]
+        self.tokens_seen += sum(one.numel() for one in ids) * self.args.world_size
+        return batches, items
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
         loader = super()._get_dataloader(*args, **kwargs)

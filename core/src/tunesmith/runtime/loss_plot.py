@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 #: What is drawn, each into ``training_NAME.png``.
 CURVES = ("loss", "eval_loss", "eval_accuracy")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure over steps, and the name of its run where several are drawn together."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
 
 
 def draw_curves(folder: Path, history: Sequence[dict[str, float]]) -> list[Path]:
@@ -20,27 +29,30 @@ def draw_curves(folder: Path, history: Sequence[dict[str, float]]) -> list[Path]
         points = [(entry["step"], entry[name]) for entry in history if name in entry]
         if len(points) > 1:
             file = folder / f"training_{name}.png"
-            file.write_bytes(draw(name, points))
+            file.write_bytes(draw(name, [Curve("training", points)]))
             written.append(file)
     return written
 
 
-def draw(name: str, points: Sequence[tuple[float, float]]) -> bytes:
-    """A PNG of one measure over steps, with a smoothed line on top."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def draw(measure: str, curves: Sequence[Curve], form: str = "png") -> bytes:
+    """A picture of one measure over steps, each curve pale as logged and strong as smoothed.
+
+    :param form: ``png`` or ``svg``.
+    """
     from matplotlib.figure import Figure
 
-    steps, values = zip(*points, strict=True)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(steps, values, color="#7aa6d8", linewidth=1, label="as logged")
-    axes.plot(steps, smoothed(values), color="#1f4e8c", linewidth=2, label="smoothed")
-    axes.set(xlabel="step", ylabel=name, title=f"training {name}")
+    for number, curve in enumerate(curves):
+        steps, values = zip(*curve.points, strict=True)
+        colour = f"C{number % 10}"
+        axes.plot(steps, values, color=colour, linewidth=1, alpha=0.35)
+        axes.plot(steps, smoothed(values), color=colour, linewidth=2, label=curve.name)
+    axes.set(xlabel="step", ylabel=measure, title=f"{measure}, as logged (pale) and smoothed")
     axes.grid(alpha=0.3)
     axes.legend()
     picture = io.BytesIO()
-    canvas.print_png(picture)
+    figure.savefig(picture, format=form)
     return picture.getvalue()
 
 

@@ -28,10 +28,17 @@ def speak(plan: Plan) -> None:
         handler.setFormatter(logging.Formatter("%(message)s"))
         own.addHandler(handler)
     transformers_logging.set_verbosity(LIBRARIES.get(verbosity, logging.CRITICAL))
+    if not (is_watched() and verbosity in LIBRARIES and verbosity != "error"):
+        transformers_logging.disable_progress_bar()
     # peft still reads a name that transformers has renamed; users can do nothing about it.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     if plan["logging_dir"] and "TENSORBOARD_LOGGING_DIR" not in os.environ:
         os.environ["TENSORBOARD_LOGGING_DIR"] = plan["logging_dir"]
+
+
+def is_watched() -> bool:
+    """Whether standard error is a terminal that can draw bars."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 @contextmanager
