@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +26,7 @@ from tunesmith.generation import Request as Request
 from tunesmith.generation import Sampling as Sampling
 from tunesmith.model_folder import ModelStore as ModelStore
 from tunesmith.model_folder import Whereabouts as Whereabouts
+from tunesmith.outcome import Outcome as Outcome
 
 if TYPE_CHECKING:
     import torch
@@ -174,21 +174,6 @@ class Tuner(Protocol):
     def without(self, model: PreTrainedModel) -> AbstractContextManager[None]:
         """Within it, ``model`` answers as its base would. Only where the spec says ``disables``."""
         raise TypeError(f"{type(self).__name__} cannot be switched off")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a run. ``metrics`` are numbers with the names that users know (``train_loss``, ``eval_loss``)."""
-
-    steps: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    stopped: str = ""
-    """Why it ended early ("SIGTERM", "Ctrl-C", "early stopping"), or the empty string."""
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether somebody stopped it from outside, so that it is not finished."""
-        return self.stopped in ("SIGTERM", "Ctrl-C")
 
 
 class Trainer(Protocol):
