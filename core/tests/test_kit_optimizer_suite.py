@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
@@ -44,6 +45,7 @@ class AtOnce(Acme):
 class TestInStep(OptimizerSuite):
     spec = SPEC
     plugin = __name__
+    keys = MappingProxyType({"optim": "acme"})
 
 
 class TestAtOnce(OptimizerSuite):

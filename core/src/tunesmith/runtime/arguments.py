@@ -42,6 +42,8 @@ def build_arguments(plan: Plan, kind: type, demands: Iterable[Demand]) -> Any:
     if problems or clashes:
         raise ConfigError([*problems, *clashes])
     values["report_to"] = trackers_of_transformers(plan)
+    if any(plan.picked("optimizers")):
+        values.pop("optim", None)  # it may be a name that only the plugin knows, or one that the library would act on
     try:
         args = kind(**{key: value for key, value in values.items() if key in known})
     except (ValueError, TypeError) as error:

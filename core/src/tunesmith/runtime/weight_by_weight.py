@@ -11,7 +11,7 @@ import torch
 from tunesmith.errors import TunesmithError
 
 #: Moves a weight in place: ``rule(weight, gradient, state, group)``. ``state`` is the weight's own, empty at first, and holds
-#: tensors, lists of them or plain values; ``group`` holds ``lr``, ``weight_decay`` and whatever the defaults name.
+#: tensors, lists and dicts of them, or plain values; ``group`` holds ``lr``, ``weight_decay`` and whatever the defaults name.
 Rule: TypeAlias = Callable[[torch.Tensor, torch.Tensor, dict[str, Any], Mapping[str, Any]], None]
 
 
@@ -65,6 +65,8 @@ class WeightByWeight(torch.optim.Optimizer):
 def _near(value: Any, weight: torch.Tensor) -> Any:
     if isinstance(value, torch.Tensor):
         return value.to(weight.device, copy=True)
+    if isinstance(value, dict):
+        return {name: _near(item, weight) for name, item in value.items()}
     return [_near(item, weight) for item in value] if isinstance(value, list) else value
 
 

@@ -1,0 +1,1 @@
+"""The optimizer behind use_adam_mini: Adam with one second moment for each head or neuron."""

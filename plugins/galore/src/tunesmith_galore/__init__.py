@@ -1,0 +1,1 @@
+"""The optimizer behind use_galore: Adam on gradients projected to few dimensions."""

@@ -1,0 +1,98 @@
+"""GaLore's step: Adam in the subspace of the largest singular vectors of the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tunesmith.contracts import Optimizer
+from tunesmith.runtime.low_rank import Subspace, leading
+from tunesmith.runtime.weight_by_weight import (
+    WeightByWeight,
+    adam_defaults,
+    adam_direction,
+    adamw,
+    check_single_process,
+    decay,
+)
+from tunesmith.runtime.weight_groups import linear_weights, split
+
+from tunesmith_galore.four_bits import grow, shrink
+from tunesmith_galore.options import GaloreOptions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from tunesmith.plan import Plan
+
+#: How alike the last subspaces must be, and how many of them, before new ones are looked for half as often
+#: (Q-GaLore: Zhang et al. 2024, arXiv:2407.08296, §3.3).
+ALIKE, RECENT = 0.4, 5
+
+
+class GaloreOptimizer(Optimizer):
+    """Adam on projected gradients for the linear layers of ``galore_target``, AdamW for everything else."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.options = plan.options(GaloreOptions)
+
+    def arguments(self, plan: Plan) -> dict[str, Any]:
+        """Weights that move at once leave no norm of all gradients to clip by."""
+        return {"max_grad_norm": 0.0} if self.options.galore_layerwise else {}
+
+    def build(self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any) -> torch.optim.Optimizer:
+        """Over ``groups``, each parted into what is projected and the rest.
+
+        :raises TunesmithError: ``galore_target`` names no layer that learns, or the run has several processes.
+        """
+        options = self.options
+        if options.galore_layerwise:
+            check_single_process("galore_layerwise", arguments)
+        extras = {
+            "rank": options.galore_rank,
+            "interval": options.galore_update_interval,
+            "scale": options.galore_scale,
+            "kind": "both" if options.galore_proj_type == "full" else options.galore_proj_type,
+            "quantize": options.galore_quantize,
+        }
+        parts = split(groups, linear_weights(model, options.galore_target, "galore_target"), extras)
+        return WeightByWeight(parts, step, adam_defaults(arguments), at_once=options.galore_layerwise)
+
+
+def step(weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    """``w ← w − lr · α · P Adam(Pᵀ G)`` (Zhao et al. 2024, arXiv:2403.03507, Algorithm 2), with decoupled weight decay."""
+    if "rank" not in group:
+        adamw(weight, gradient, state, group)
+        return
+    space = subspace(gradient, state, group)
+    decay(weight, group)
+    weight.add_(space.up(adam_direction(space.down(gradient), state, group)), alpha=-group["lr"] * group["scale"])
+
+
+def subspace(gradient: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> Subspace:
+    """The subspace of this step: that of the gradient when it is time, else the one held."""
+    steps = state.get("steps", 0)
+    if steps >= state.get("due", 0):
+        found = leading(gradient, group["rank"], group["kind"])
+        if group["quantize"]:
+            _note_likeness(found, state, group)
+        state["due"] = steps + state.get("interval", group["interval"])
+        state["left"], state["right"] = (_held(side, group) for side in (found.left, found.right))
+    return Subspace(*(grow(side) if isinstance(side, dict) else side for side in (state["left"], state["right"])))
+
+
+def _held(side: torch.Tensor | None, group: Mapping[str, Any]) -> Any:
+    return shrink(side) if side is not None and group["quantize"] else side
+
+
+def _note_likeness(found: Subspace, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    side = found.left if found.left is not None else found.right
+    assert side is not None
+    first, recent = side[:, 0].clone(), state.setdefault("likeness", [])
+    if "first" in state:
+        recent.append(torch.nn.functional.cosine_similarity(state["first"], first, dim=0).abs().item())
+        del recent[:-RECENT]
+    state["first"] = first
+    state.setdefault("interval", group["interval"])
+    if len(recent) == RECENT and sum(recent) / RECENT >= ALIKE:
+        state["interval"] *= 2

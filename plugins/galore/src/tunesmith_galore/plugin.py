@@ -1,0 +1,44 @@
+"""What this package offers: the optimizer ``galore``, behind the key ``use_galore``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tunesmith import OptimizerSpec, Problem, Switch, hookimpl
+from tunesmith.update_checks import update_problems
+
+from tunesmith_galore.options import GaloreOptions
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
+
+TUNESMITH_API = (1, 0)
+
+GALORE = OptimizerSpec(
+    "galore",
+    "tunesmith_galore.optimizer:GaloreOptimizer",
+    "Adam on gradients projected to few dimensions (GaLore).",
+    options=GaloreOptions,
+    switch=Switch("use_galore"),
+    whole_weights=True,
+    states="tunesmith_galore.counting:count_states",
+)
+
+
+@hookimpl
+def tunesmith_optimizers() -> list[OptimizerSpec]:
+    """One optimizer."""
+    return [GALORE]
+
+
+@hookimpl
+def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
+    """Weights that move at once need their whole gradient at once; four bits are for one side of a gradient."""
+    if not any(chosen.name == GALORE.name for chosen in plan.picked("optimizers")):
+        return
+    if plan["galore_layerwise"]:
+        yield from update_problems(plan, "galore_layerwise")
+    if plan["galore_quantize"] and plan["galore_proj_type"] == "full":
+        where = plan.settings["galore_quantize"].origin
+        yield Problem(where, "galore_quantize has no galore_proj_type: full", "Write galore_proj_type: std")

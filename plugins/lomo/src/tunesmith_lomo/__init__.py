@@ -1,0 +1,1 @@
+"""The optimizers lomo and adalomo: weights move within the backward pass."""
