@@ -120,11 +120,11 @@ def test_every_key_of_the_host_is_read_by_somebody() -> None:
 
 def test_the_host_transformers_and_later_packages_own_keys() -> None:
     table = KeyTable.of(Plugins(found=[]))
-    owners = {name: (table[name].owner, table[name].status) for name in ("stage", "learning_rate", "use_galore", "use_mca")}
+    owners = {name: (table[name].owner, table[name].status) for name in ("stage", "learning_rate", "use_ray", "use_mca")}
     assert owners == {
         "stage": ("host", "owned"),
         "learning_rate": ("transformers", "owned"),
-        "use_galore": ("tunesmith-optimizers", "later"),
+        "use_ray": ("tunesmith-ray", "later"),
         "use_mca": ("host", "refused"),
     }
     assert table["cutoff_len"].help
@@ -230,8 +230,8 @@ def test_the_very_same_class_may_be_shared(plugin: MakePlugin, tmp_path: Path) -
 
 
 def test_a_plugin_takes_over_a_key_that_was_only_known(plugin: MakePlugin) -> None:
-    table = KeyTable.of(Plugins(found=[plugin("acme", "use_galore: bool = False")]))
-    assert (table["use_galore"].owner, table["use_galore"].status) == ("acme", "owned")
+    table = KeyTable.of(Plugins(found=[plugin("acme", "use_ray: bool = False")]))
+    assert (table["use_ray"].owner, table["use_ray"].status) == ("acme", "owned")
 
 
 def test_options_that_cannot_be_read_break_their_plugin_and_no_other(plugin: MakePlugin) -> None:
@@ -274,9 +274,9 @@ def test_a_plugins_switch_is_a_value_of_a_closed_choice(plugin: MakePlugin) -> N
 @pytest.mark.parametrize(
     ("key", "given", "command", "matters"),
     [
-        ("galore_rank", {"use_galore": True}, "train", True),
-        ("galore_rank", {"use_galore": False}, "train", False),
-        ("use_galore", {}, "train", True),
+        ("ray_num_workers", {"use_ray": True}, "train", True),
+        ("ray_num_workers", {"use_ray": False}, "train", False),
+        ("use_ray", {}, "train", True),
         ("api_port", {}, "train", False),
         ("api_port", {}, "api", True),
         ("ref_model", {"stage": "dpo"}, "train", True),

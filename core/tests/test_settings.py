@@ -313,9 +313,9 @@ def test_wrong_words_on_the_command_line(words: list[str], what: str, instead: s
 
 
 def test_a_key_still_to_come_is_typed_and_kept_with_who_will_bring_it() -> None:
-    config = read({"galore_rank": "8", "use_galore": True})
-    assert (config.settings["galore_rank"].value, config.settings["galore_rank"].owner) == (8, "tunesmith-optimizers")
-    assert problem({"galore_rank": "many"}).what == "galore_rank must be a whole number, not 'many'"
+    config = read({"ray_num_workers": "8", "use_ray": True})
+    assert (config.settings["ray_num_workers"].value, config.settings["ray_num_workers"].owner) == (8, "tunesmith-ray")
+    assert problem({"ray_num_workers": "many"}).what == "ray_num_workers must be a whole number, not 'many'"
 
 
 def test_a_refused_key_at_its_default_changes_nothing_and_says_so() -> None:
