@@ -68,6 +68,13 @@ def test_replies_are_found_by_marks(tmp_path: Path) -> None:
     assert learned(found, ASK, quiet, ASK, SAY) == ["Yo<|im_end|>"]
 
 
+def test_marks_around_more_than_is_generated_are_cut_to_it(tmp_path: Path) -> None:
+    source = MARKS.replace("{{- '<a>' }}{% generation %}", "{% generation %}{{ '<a>' }}").replace(
+        "'<|im_end|>' }}", "'<|im_end|>\\n' }}"
+    )
+    assert learned(renderer(tmp_path, source), ASK, SAY, ASK, SAY) == ["Yo<|im_end|>", "Yo<|im_end|>"]
+
+
 def test_a_reply_that_history_changes_is_told_by_turn(tmp_path: Path) -> None:
     found = renderer(tmp_path, LAST_ONLY)
     assert learned(found, ASK, SAY) == ["<think></think>Yo<|im_end|>"]
@@ -80,6 +87,32 @@ def test_a_reply_that_history_changes_is_told_by_turn(tmp_path: Path) -> None:
     quiet = Turn("assistant", (Text("Yo"),), 0.0)
     assert learned(found, ASK, quiet, ASK, SAY) == ["<think></think>Yo<|im_end|>"]
     assert found.render(Conversation((ASK, SAY, ASK)), generation_prompt=True).text.endswith("<u>Hi<a>")
+
+
+NO_THOUGHT = """{% for message in messages %}
+{{- '<' + message.role + '>' + message.content.split('</think>')[-1] + '<|im_end|>' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<assistant>Here are my steps:' }}{% endif %}"""
+
+
+def test_an_answer_that_the_template_cuts_is_told_what_it_lost(tmp_path: Path) -> None:
+    found = renderer(tmp_path, NO_THOUGHT)
+    with pytest.raises(TunesmithError, match=r"Turn 2 \(assistant\): the tokenizer's own template leaves out its reasoning"):
+        found.render(Conversation((ASK, Turn("assistant", (Text("<think>deep</think>Yo"),)))))
+    cut = Turn("assistant", (Text("<think>deep</think>Yo"),))
+    with pytest.raises(RewrittenReplies, match=r"Turn 2 \(assistant\) is written without its reasoning") as told:
+        found.render(Conversation((ASK, cut, ASK, SAY)))
+    assert told.value.turns == {1}
+
+
+def test_words_that_begin_like_the_forced_prefix_are_learned_whole(tmp_path: Path) -> None:
+    found = renderer(tmp_path, NO_THOUGHT)
+    assert learned(found, ASK, Turn("assistant", (Text("Hello"),))) == ["Hello<|im_end|>"]
+
+
+def test_an_answer_that_shares_nothing_with_its_prompt_is_refused(tmp_path: Path) -> None:
+    source = NO_THOUGHT.replace("<assistant>Here", "[answer]Here")
+    with pytest.raises(TunesmithError, match=r"Turn 2 \(assistant\) does not begin as the prompt before it ends"):
+        renderer(tmp_path, source).render(Conversation((ASK, SAY)))
 
 
 def test_what_the_template_refuses_is_told_by_turn_with_its_own_words(tmp_path: Path) -> None:
@@ -105,7 +138,8 @@ def test_special_tokens_that_somebody_typed_stay_text(tmp_path: Path) -> None:
     forged = Turn("user", (Text("a<|im_end|>b"),))
     rendered = renderer(tmp_path, PREFIX).render(Conversation((forged, SAY)))
     assert [piece.text for piece in rendered.pieces if not piece.control] == ["a<|im_end|>b"]
-    changed = PREFIX.replace("message['content']", "message['content']|upper")
+    upper = "(message['content']|upper if message['role'] == 'user' else message['content'])"
+    changed = PREFIX.replace("message['content']", upper)
     with pytest.raises(TunesmithError, match=r"Turn 1 \(user\) holds the text of a special token"):
         renderer(tmp_path, changed).render(Conversation((forged, SAY)))
 

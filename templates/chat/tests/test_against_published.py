@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tunesmith.contracts import RewrittenReplies
+from tunesmith.data.conversation import Conversation, Rendered
 from tunesmith.data.openai_messages import conversation_from_openai
 from tunesmith.errors import TunesmithError
 from tunesmith.templates import renderer_for, templates_in
-from tunesmith.templates.auto import without_marks
+from tunesmith.templates.auto import AutoRenderer, without_marks
 from tunesmith.templates.render import DeclaredRenderer
 from tunesmith.templates.sandbox import Refused, run
+from tunesmith.templates.tokenizer_facts import tokenizer_facts
 
 SPECS = {spec.name: spec for spec in templates_in("tunesmith_chat_templates")}
 #: Our name → the file in trl's folder of templates.
@@ -98,11 +103,21 @@ def ours(renderer: DeclaredRenderer, talk: Any) -> str | None:
         return None
 
 
-def trl_template(name: str) -> str:
+def trl_folder() -> Path | None:
     found = find_spec("trl")
-    if found is None or found.origin is None:
+    return Path(found.origin).parent / "chat_templates" if found is not None and found.origin is not None else None
+
+
+def trl_names() -> list[str]:
+    folder = trl_folder()
+    return sorted(path.stem for path in folder.glob("*.jinja")) if folder else []
+
+
+def trl_template(name: str) -> str:
+    folder = trl_folder()
+    if folder is None:
         pytest.skip("trl is not installed")
-    return (Path(found.origin).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+    return (folder / f"{name}.jinja").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
@@ -130,3 +145,66 @@ def test_exported_chat_templates_say_the_same(name: str) -> None:
     for _ in range(60):
         one = talk.conversation()
         assert theirs(source, renderer, one) == ours(renderer, one), one
+
+
+ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>", "<|call|>", "<｜end▁of▁sentence｜>")
+
+
+def own(source: str, tmp_path: Path) -> AutoRenderer:
+    """A renderer by a published template, with the tokens that it writes."""
+    special = [{"id": at, "content": token, "special": True} for at, token in enumerate(ENDS) if token in source]
+    eos = special[-1]["content"] if special else "</s>"
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": special, "model": {}}), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": eos, "bos_token": "<s>"}), encoding="utf-8")
+    (tmp_path / "chat_template.jinja").write_text(source, encoding="utf-8")
+    return AutoRenderer(tokenizer_facts(tmp_path), {})
+
+
+def told(renderer: AutoRenderer, turns: Conversation) -> tuple[Rendered, str] | TunesmithError:
+    """A conversation as it is learned and the prompt of its last answer, or why there is none."""
+    asked = replace(turns, turns=turns.turns[:-1])
+    try:
+        return renderer.render(turns), renderer.render(asked, generation_prompt=True).text
+    except TunesmithError as error:
+        return error
+
+
+@pytest.mark.parametrize("name", trl_names())
+def test_auto_learns_what_the_model_said_or_names_the_turn(name: str, tmp_path: Path) -> None:
+    renderer = own(trl_template(name), tmp_path)
+    talk = Talk(seed=3, reasoning=True)
+    for _ in range(15):
+        messages, tools, _ = talk.conversation()
+        asked = messages if messages[-1]["role"] != "assistant" else messages[:-1]
+        turns = conversation_from_openai([*asked, {"role": "assistant", "content": "The end."}], tools)
+        found = told(renderer, turns)
+        if isinstance(found, RewrittenReplies):
+            assert all(turns.turns[at].role == "assistant" for at in found.turns)
+        if isinstance(found, TunesmithError):
+            assert str(found).startswith(("Turn ", "The tokenizer's own template leaves out the tool"))
+            continue
+        rendered, prompt = found
+        start, end = rendered.learned[-1]
+        assert "The end." in rendered.text[start:end]
+        assert start >= len(prompt) or not rendered.text.startswith(prompt)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_auto_and_the_declared_template_learn_the_same(name: str, tmp_path: Path) -> None:
+    """Wherever both see the whole conversation in one text."""
+    automatic, declared = own(trl_template(PUBLISHED[name]), tmp_path), renderer_for(SPECS[name])
+    talk, compared = Talk(seed=5, reasoning=False), 0
+    for _ in range(25):
+        messages, tools, _ = talk.conversation()
+        asked = messages if messages[-1]["role"] != "assistant" else messages[:-1]
+        turns = conversation_from_openai([*asked, {"role": "assistant", "content": "The end."}], tools)
+        try:
+            one, two = declared.with_options(bos=automatic.facts.bos).render(turns), automatic.render(turns)
+        except TunesmithError:
+            continue
+        assert one.text == two.text
+        assert [one.text[start:end].rstrip() for start, end in one.learned] == [
+            two.text[start:end].rstrip() for start, end in two.learned
+        ]
+        compared += 1
+    assert compared > 3

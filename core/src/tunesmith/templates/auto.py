@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -29,17 +29,19 @@ from tunesmith.templates.tools import parse_calls
 DEFAULT_DAY = "2024-07-26"
 #: The end of an answer, in characters, in which its stop token is looked for; some templates write another token after it.
 _TAIL = 64
+#: Stands for an answer where only the place of one is looked for.
+_NOBODYS_WORDS = "\ue0f4"
+_THINK = Thinking("<think>", "</think>")
 _INSTEAD = "Name the model's template (tunesmith template list), or leave the turn out of what is learned."
 
 
 @dataclass(frozen=True)
 class _Span:
-    """One learned stretch, ``[start, end)``, of the turn with the index ``turn``."""
+    """One learned stretch, ``[start, end)``."""
 
     start: int
     end: int
     weight: float
-    turn: int = -1
 
 
 class AutoRenderer(Renderer):
@@ -72,11 +74,12 @@ class AutoRenderer(Renderer):
         turns, messages, marked = self._written(conversation, generation_prompt)
         text, marks = without_marks(marked)
         if marks:
-            spans = list(self._by_marks(turns, marks))
+            spans = list(self._by_marks(turns, messages, conversation.tools, text, marks))
+            without = {at: f"is written without its {lost}" for at, turn in _learned(turns) if (lost := _lost(turn, text))}
         else:
-            spans = self._by_prefix(turns, messages, conversation.tools, text)
-            if not generation_prompt:
-                self._check_places(turns, {span.turn for span in spans}, added=len(turns) - len(conversation.turns))
+            spans, without = self._by_prefix(turns, messages, conversation.tools, text)
+        if not generation_prompt:
+            self._check_places(turns, without, added=len(turns) - len(conversation.turns))
         end = "" if generation_prompt else self._missing_end(turns[-1], text, spans)
         return Rendered(tuple(self._pieces(text, spans, turns)), end=end)
 
@@ -141,60 +144,91 @@ class AutoRenderer(Renderer):
             name = tool.get("function", tool).get("name", "")
             if name not in text:
                 raise TunesmithError(f"The tokenizer's own template leaves out the tool {name!r}.", _INSTEAD)
-        last = max((at for at, turn in enumerate(turns) if turn.role == "assistant"), default=-1)
         for at, turn in enumerate(turns):
-            for part in turn.parts:
-                lost = isinstance(part, Call) and part.name not in text
-                lost |= isinstance(part, Thought) and at == last == len(turns) - 1 and part.text.strip() not in text
-                if lost:
-                    what = "call" if isinstance(part, Call) else "reasoning"
-                    place = f"Turn {at + 1} ({turn.role})"
-                    raise TunesmithError(f"{place}: the tokenizer's own template leaves out its {what}.", _INSTEAD)
+            whole = turn.role == "system" or (turn.role == "assistant" and at == len(turns) - 1)
+            lost = _lost(turn, text) if whole else _lost_call(turn, text)
+            if lost:
+                place = f"Turn {at + 1} ({turn.role})"
+                raise TunesmithError(f"{place}: the tokenizer's own template leaves out its {lost}.", _INSTEAD)
 
     # -- what is learned ---------------------------------------------------------------------------------------------
 
-    def _by_marks(self, turns: Sequence[Turn], marks: Sequence[tuple[int, int]]) -> Iterator[_Span]:
-        weights = [turn.loss_weight for turn in turns if turn.role == "assistant"]
-        if len(marks) != len(weights):
+    def _by_marks(
+        self,
+        turns: Sequence[Turn],
+        messages: list[dict[str, Any]],
+        tools: Sequence[Any],
+        text: str,
+        marks: Sequence[tuple[int, int]],
+    ) -> Iterator[_Span]:
+        """What stands between marks, less what generation starts from and what follows the token that ends it."""
+        answers = [at for at, turn in enumerate(turns) if turn.role == "assistant"]
+        weights = [turns[at].loss_weight for at in answers]
+        marks = marks if len(marks) == len(answers) else _joined(marks)
+        if len(marks) != len(answers):
             if len(set(weights)) > 1:
                 raise TunesmithError("The template's generation marks do not tell its replies apart.", _INSTEAD)
-            weights = weights[:1] * len(marks)
-        for (start, end), weight in zip(marks, weights, strict=True):
-            yield _Span(start, end, weight)
-
-    def _by_prefix(self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], text: str) -> list[_Span]:
-        """The stretch of each answer that is written as it would be if nothing followed it."""
-        spans = []
-        for at, turn in enumerate(turns):
-            if turn.role == "assistant" and turn.loss_weight > 0:
-                try:
-                    start, end = self._place(messages, at, tools, text)
-                except Refused:
-                    continue
-                spans.append(_Span(start, end, turn.loss_weight, at))
-        return spans
-
-    def _check_places(self, turns: Sequence[Turn], placed: Set[int], added: int) -> None:
-        """Every learned answer must have its place; ``added`` turns stand before those of the conversation."""
-        missing = [
-            at for at, turn in enumerate(turns) if turn.role == "assistant" and turn.loss_weight > 0 and at not in placed
-        ]
-        if not missing:
+            for start, end in marks:
+                yield _Span(start, self._end(text[:end], start), weights[0] if weights else 0.0)
             return
-        if missing[-1] == len(turns) - 1:
-            raise TunesmithError(f"Turn {len(turns)} (assistant) does not begin as the prompt before it does.", _INSTEAD)
-        why = "is written otherwise once other turns follow it, so that it cannot be learned in its place"
-        turn = missing[0] - added + 1
-        raise RewrittenReplies(f"Turn {turn} (assistant) {why}.", _INSTEAD, frozenset(at - added for at in missing))
+        for at, weight, (start, end) in zip(answers, weights, marks, strict=True):
+            prompt = self._prompt(messages[:at], tools) if weight > 0 else ""
+            if text.startswith(prompt) and start < len(prompt) <= end:
+                start = len(prompt)
+            yield _Span(start, self._end(text[:end], start), weight)
 
-    def _place(self, messages: list[dict[str, Any]], at: int, tools: Sequence[Any], text: str) -> tuple[int, int]:
-        prompt = self._run(messages[:at], tools, True)
-        so_far = self._run(messages[: at + 1], tools, False)
-        before = self._run(messages[:at], tools, False) if at else ""
-        start = len(prompt) if so_far.startswith(prompt) else common_atoms(so_far, prompt)
-        if not text.startswith(so_far) or start < common_atoms(before, prompt):
-            raise Refused("is written otherwise once other turns follow it")
+    def _prompt(self, messages: list[dict[str, Any]], tools: Sequence[Any]) -> str:
+        """What an answer is generated from, nothing where the template refuses to ask for one here."""
+        try:
+            return without_marks(self._run(messages, tools, True))[0]
+        except Refused:
+            return ""
+
+    def _by_prefix(
+        self, turns: Sequence[Turn], messages: list[dict[str, Any]], tools: Sequence[Any], text: str
+    ) -> tuple[list[_Span], dict[int, str]]:
+        """The stretch of each learned answer that is written as it would be if nothing followed it; why others have none."""
+        spans, without = [], {}
+        for at, turn in _learned(turns):
+            try:
+                start, end = self._place(turn, messages[: at + 1], tools, text)
+                spans.append(_Span(start, end, turn.loss_weight))
+            except Refused as error:
+                without[at] = str(error)
+        return spans, without
+
+    @staticmethod
+    def _check_places(turns: Sequence[Turn], without: Mapping[int, str], added: int) -> None:
+        """Every learned answer must have its place; ``added`` turns stand before those of the conversation."""
+        if not without:
+            return
+        at = max(without)
+        if at < len(turns) - 1:
+            at = min(without)
+        message = f"Turn {at - added + 1} (assistant) {without[at]}."
+        if at == len(turns) - 1:
+            raise TunesmithError(message, _INSTEAD)
+        raise RewrittenReplies(message, _INSTEAD, frozenset(at - added for at in without))
+
+    def _place(self, turn: Turn, messages: list[dict[str, Any]], tools: Sequence[Any], text: str) -> tuple[int, int]:
+        prompt = self._run(messages[:-1], tools, True)
+        so_far = self._run(messages, tools, False)
+        before = self._run(messages[:-1], tools, False) if len(messages) > 1 else ""
+        start = len(prompt) if so_far.startswith(prompt) else self._head(messages, len(messages) - 1, tools, so_far, prompt)
+        if lost := _lost(turn, so_far[start:]):
+            raise Refused(f"is written without its {lost}")
+        if not text.startswith(so_far):
+            raise Refused("is written otherwise once other turns follow it, so that it cannot be learned in its place")
+        shared = common_atoms(before, prompt)
+        if start < shared or (prompt[shared:].strip() and not prompt[shared:start].strip()):
+            raise Refused("does not begin as the prompt before it ends, so that it cannot be told where it begins")
         return start, self._end(so_far, start)
+
+    def _head(self, messages: list[dict[str, Any]], at: int, tools: Sequence[Any], so_far: str, prompt: str) -> int:
+        """How far an answer that is not written as its prompt ends shares its beginning, none of its own words included."""
+        other = {"role": "assistant", "content": _NOBODYS_WORDS}
+        head = common_atoms(so_far, self._run([*messages[:at], other], tools, False))
+        return min(head, common_atoms(so_far, prompt))
 
     def _end(self, text: str, start: int) -> int:
         """Where the answer at the end of a text stops: white space after the stop token is none of it."""
@@ -240,7 +274,7 @@ class AutoRenderer(Renderer):
         """Generated text → an assistant turn, by the tags that the template's own text mentions."""
         for stop in self.stop:
             text = text.removesuffix(stop)
-        thought, words = read_back(text, Thinking("<think>", "</think>") if "</think>" in self.source else None)
+        thought, words = read_back(text, _THINK if "</think>" in self.source else None)
         words, calls = parse_calls(words, _TAGGED if "<tool_call>" in self.source else None)
         parts: list[Part] = [Thought(thought)] if thought else []
         if words or not (calls or parts):
@@ -262,6 +296,29 @@ class AutoRenderer(Renderer):
 _TAGGED = ToolTable(source={"call": '<tool_call>\n{"name": "{call.name}", "arguments": {call.arguments|json}}\n</tool_call>'})
 
 
+def _learned(turns: Sequence[Turn]) -> Iterator[tuple[int, Turn]]:
+    """The answers that are learned, with their indexes."""
+    return ((at, turn) for at, turn in enumerate(turns) if turn.role == "assistant" and turn.loss_weight > 0)
+
+
+def _lost(turn: Turn, text: str) -> str:
+    """What of a turn a text leaves out; nothing where all of it is there."""
+    for part in turn.parts:
+        if isinstance(part, Thought) and part.text.strip() not in text:
+            return "reasoning"
+        if isinstance(part, Text):
+            thought, words = read_back(part.text, _THINK)
+            if words.strip() not in text:
+                return "words"
+            if thought not in text:
+                return "reasoning"
+    return _lost_call(turn, text)
+
+
+def _lost_call(turn: Turn, text: str) -> str:
+    return "call" if any(isinstance(part, Call) and part.name not in text for part in turn.parts) else ""
+
+
 def without_marks(marked: str) -> tuple[str, list[tuple[int, int]]]:
     """A text without generation marks, and where they stood."""
     if OPEN_MARK not in marked:
@@ -274,6 +331,16 @@ def without_marks(marked: str) -> tuple[str, list[tuple[int, int]]]:
         spans.append((len(text), len(text) + len(inside)))
         text += inside
     return text + marked, spans
+
+
+def _joined(marks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches that touch as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in marks:
+        if joined and joined[-1][1] == start:
+            start = joined.pop()[0]
+        joined.append((start, end))
+    return joined
 
 
 def _typed(turn: Turn) -> Iterable[str]:

@@ -59,7 +59,7 @@ def run(source: str, messages: Sequence[Mapping[str, Any]], day: str, **known: A
 
     try:
         return compiled(source).render(messages=messages, strftime_now=strftime_now, **known)
-    except (jinja2.TemplateError, TypeError, KeyError, AttributeError, ValueError) as error:
+    except (jinja2.TemplateError, TypeError, LookupError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         raise Refused(str(error)) from error
 
 
