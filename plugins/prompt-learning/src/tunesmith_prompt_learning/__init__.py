@@ -1,0 +1,1 @@
+"""Tuners that learn virtual tokens in front of every text: prefix, prompt, p_tuning and multitask."""

@@ -1,0 +1,12 @@
+"""That the package is a good plugin, whatever it offers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunesmith.testing import PluginSuite
+
+
+class TestPlugin(PluginSuite):
+    plugin = "prompt-learning"
+    folder = Path(__file__).parents[1]
