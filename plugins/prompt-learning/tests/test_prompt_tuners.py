@@ -66,6 +66,11 @@ class TestPrefixByNetwork(PromptCase):
     options = (PrefixOptions(**SIX, prefix_projection=True, prefix_hidden_size=16),)
 
 
+class TestMultitask(PromptCase):
+    spec = BY_NAME["multitask"]
+    options = (MultitaskOptions(**SIX, multitask_num_tasks=2, multitask_task=1),)
+
+
 def tuner(name: str, plan: Plan | None = None, **options: Any) -> Any:
     spec = BY_NAME[name]
     return load(spec)(plan or hand_plan(spec.options(**{**SIX, **options})))
