@@ -16,13 +16,14 @@ BUILD_TOOLS := $(shell grep -E '^(setuptools|wheel)==' constraints.txt)
 # One thread per process: the suite runs in two, and numbers do not depend on the machine.
 QUIET := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help demo test test-long lint docs bench wheels new catalogue reference install clean
+.PHONY: help demo test test-long matrix lint docs bench wheels new catalogue reference install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        make a tiny model, fine-tune it, compare before and after (about 5 minutes on 2 cores)"
 	@echo "make test        the test suite (at most 20 minutes on 2 cores)"
 	@echo "make test-long   the tests that take longer, and what they need"
+	@echo "make matrix      every tuner in every stage over every quantizer (make test runs a cover of all pairs)"
 	@echo "make lint        ruff, mypy and import-linter"
 	@echo "make docs        the documentation as a site in site/"
 	@echo "make bench       every benchmark that needs no peer"
@@ -69,6 +70,10 @@ test: $(VENV)/.installed
 test-long: $(VENV)/.installed
 	@echo "Tests marked 'long': allow an hour on 2 cores, 8 GiB of memory, 10 GiB of disk and access to a package index."
 	@$(QUIET) $(BIN)/python -m pytest -q -m long $(ARGS)
+
+matrix: $(VENV)/.installed
+	@echo "Every tuner in every stage over every quantizer: allow half an hour on 2 cores"
+	@TUNESMITH_FULL_MATRIX=1 $(QUIET) $(BIN)/python -m pytest -q -n 2 tests/test_combinations.py $(ARGS)
 
 # -- keeping it in order -----------------------------------------------------------------------------------------------
 

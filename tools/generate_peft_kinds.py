@@ -78,9 +78,11 @@ LEFT_OUT: dict[str, str] = {
 NOT_MERGEABLE = ("beft", "lily")
 #: Ran on weights that bitsandbytes holds in four bits: trained, saved, loaded again with the same answers.
 OVER_QUANTIZED = frozenset(
-    {"adalora", "beft", "boft", "c3a", "fourierft", "gralora", "hira", "ia3", "lily", "ln_tuning", "miss", "oft", "pvera"}
+    {"adalora", "beft", "boft", "c3a", "fourierft", "gralora", "ia3", "lily", "ln_tuning", "miss", "oft", "pvera"}
     | {"randlora", "road", "shira", "trainable_tokens", "unilora", "vblora", "vera", "waveft"}
 )
+#: Kinds that compute with quantised weights, where layers made for them give them back.
+BY_WEIGHTS = {"hira"}
 #: Packages that peft imports for a kind and does not require.
 NEEDS: dict[str, tuple[str, ...]] = {"adamss": ("sklearn",)}
 #: The key that chooses a kind's layers, where it is not ``lora_target``; empty where nothing is to be chosen.
@@ -144,7 +146,7 @@ def _kind(name: str, summary: str) -> dict[str, Any]:
         "summary": summary,
         "target": TARGETS.get(name, "lora_target"),
         "mergeable": name not in NOT_MERGEABLE,
-        "over_quantized": name in OVER_QUANTIZED,
+        "over_quantized": "layers" if name in BY_WEIGHTS else name in OVER_QUANTIZED,
         "needs": list(NEEDS.get(name, ())),
         "options": [_option(name, item, help_) for item, help_ in _fields(name, config)],
     }

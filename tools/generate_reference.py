@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 from checkout import CORE, ROOT, plugin_packages
+from combinations import Place, page
 from docstrings import fields_of, is_abstract, markdown, methods_of, module_of, sections, signature, table
 from tunesmith import specs, testing
 from tunesmith.keys import Key, KeyTable
@@ -265,6 +267,21 @@ def errors() -> Iterator[str]:
             yield from _class(node)
 
 
+COMBINATIONS = """\
+Which tuner trains over weights held in which way, and in which stage: *yes* where a run can be planned, else the reason below.
+The columns are the quantizers with their bits; *aware* means quantisation-aware training. A *no* is an error of the plan,
+before anything is loaded. `make test` trains a cover of these combinations in which every pair occurs, `make matrix` all of
+them, each for two steps on a small model."""
+
+
+def combination_page() -> Iterator[str]:
+    """Which tuner trains over which weights and in which stage, by what planning says."""
+    yield "# What goes together"
+    yield COMBINATIONS
+    with TemporaryDirectory() as folder:
+        yield from page(Place.for_planning(Path(folder), own_plugins()))
+
+
 PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "commands.md": commands,
     "keys.md": keys,
@@ -272,6 +289,7 @@ PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "specs.md": spec_page,
     "contracts.md": contract_page,
     "templates.md": template_page,
+    "combinations.md": combination_page,
     "kit.md": kit,
     "python.md": python,
     "errors.md": errors,

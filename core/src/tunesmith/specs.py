@@ -154,7 +154,8 @@ class TunerSpec(Spec):
     :param saves: ``"model"`` writes whole weights, ``"adapter"`` only what was added.
     :param marks: how a folder that it saved is recognised, for ``adapter_name_or_path`` and export.
     :param mergeable: the result can be folded into plain weights.
-    :param over_quantized: can train on top of quantised weights.
+    :param over_quantized: can train on top of quantised weights; ``"layers"`` where that takes layers made for them, because it
+        computes with the weights themselves.
     :param disables: with the tuner's part switched off the model equals its base, so that it can be its own reference.
     :param starts_anew: the key with which the given adapters are merged and a new one begins; empty where the last one always
         goes on learning.
@@ -165,7 +166,7 @@ class TunerSpec(Spec):
     saves: Literal["model", "adapter"] = "model"
     marks: tuple[AdapterMark, ...] = ()
     mergeable: bool = True
-    over_quantized: bool = False
+    over_quantized: bool | Literal["layers"] = False
     disables: bool = False
     starts_anew: str = ""
     trainable: str = ""
@@ -217,7 +218,9 @@ class QuantizerSpec(Spec):
     :param packages: what some bits need beyond ``needs``, in the same words.
     :param trains: what can learn over its weights: ``"adapters"``, ``"anything"`` where a model is loaded into plain weights to
         be trained or merged, or ``"nothing"``.
-    :param plain_with: the switch with which weights stay plain while training, and anything can learn.
+    :param layers: it puts layers of its own in place of torch's; otherwise torch's hold weights that know few operations.
+    :param plain_with: the switch with which weights stay plain while training and layers compute with what they will be
+        (quantisation-aware training), so that they can learn themselves.
     """
 
     bits: tuple[int, ...] = ()
@@ -227,6 +230,7 @@ class QuantizerSpec(Spec):
     kernels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     packages: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     trains: Literal["adapters", "anything", "nothing"] = "adapters"
+    layers: bool = True
     plain_with: Switch | None = None
 
 

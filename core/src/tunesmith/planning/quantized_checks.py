@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunesmith.plan import ModelWish
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.quantizing import bits_key, quantizer_of
-from tunesmith.specs import BackendSpec, QuantizerSpec
+from tunesmith.specs import BackendSpec, QuantizerSpec, TunerSpec
 
 
 def check_quantized(draft: Draft) -> None:
@@ -15,24 +15,43 @@ def check_quantized(draft: Draft) -> None:
 
 
 def _over_quantized(draft: Draft) -> None:
-    """What learns over weights in few bits, if anything can."""
+    """What learns over weights in few bits, or over weights that are to be in few bits, if anything can."""
     wish = draft.models.get("policy")
-    spec = quantizer_of(draft, wish) if wish and wish.packed and draft.picked("trainers") else None
+    spec = quantizer_of(draft, wish) if wish and draft.picked("trainers") else None
     if wish is None or spec is None:
         return
-    key = "quantization_bit" if wish.bits else "model_name_or_path"
-    if spec.trains == "nothing":
-        draft.problem(key, f"weights quantised by {spec.name} can be used and not trained over", _instead(draft, spec))
+    key = bits_key(draft, wish.role) if wish.bits else "model_name_or_path"
     for tuner in draft.picked("tuners"):
-        if spec.trains != "nothing" and not tuner.over_quantized:
+        if not wish.packed and not learns_plain(tuner, spec):
+            what = f"{tuner.name} computes with the weights themselves, not with what they will be once they are quantised"
+            switch = spec.plain_with.key if spec.plain_with else ""
+            own = [offer.spec.name for offer in draft.plugins.tuners if offer.spec.saves == "model"]
+            draft.problem(switch, what, f"Leave out {switch}, or use a tuner that trains the weights: {', '.join(own)}.")
+        elif wish.packed and spec.trains != "nothing" and not learns_packed(tuner, spec):
             draft.problem(key, f"{tuner.name} cannot train over quantised weights", _instead(draft, spec))
-    if len(wish.adapters) > 1:
+    if wish.packed and spec.trains == "nothing":
+        draft.problem(key, f"weights quantised by {spec.name} can be used and not trained over", _instead(draft, spec))
+    if wish.packed and len(wish.adapters) > 1:
         what = "adapters cannot be merged into quantised weights, and only the last of those given can go on learning"
         draft.problem("adapter_name_or_path", what, "Give one adapter, or export the merged model first.")
 
 
+def learns_packed(tuner: TunerSpec, spec: QuantizerSpec) -> bool:
+    """Whether a tuner can train over weights that this quantizer holds in few bits."""
+    return tuner.over_quantized is True or (tuner.over_quantized == "layers" and spec.layers)
+
+
+def learns_plain(tuner: TunerSpec, spec: QuantizerSpec) -> bool:
+    """Whether a tuner can train where this quantizer leaves weights plain: in aware training it must go through the layers."""
+    return spec.plain_with is None or tuner.saves == "model" or tuner.over_quantized is True
+
+
 def _instead(draft: Draft, spec: QuantizerSpec) -> str:
-    ways = [offer.spec.name for offer in draft.plugins.tuners if offer.spec.over_quantized] if spec.trains == "adapters" else []
+    ways = (
+        [offer.spec.name for offer in draft.plugins.tuners if learns_packed(offer.spec, spec)]
+        if spec.trains == "adapters"
+        else []
+    )
     hints = [f"Use a tuner that can: {', '.join(ways)}."] if ways else []
     if switch := spec.plain_with:
         hints.append(f"With {switch.key}: {str(switch.value).lower()} weights stay plain while they learn.")

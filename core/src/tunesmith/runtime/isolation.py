@@ -46,7 +46,7 @@ def _plain(model: PreTrainedModel) -> PreTrainedModel:
 def measure_leak(model: PreTrainedModel, autocast: Any, rows: int) -> float:
     """How strongly second documents change with the first ones, relative to the first ones' own change."""
     generator = np.random.default_rng(0)
-    vocabulary = model.get_input_embeddings().num_embeddings
+    vocabulary = model.config.get_text_config().vocab_size
     second = generator.integers(0, vocabulary, (rows, LENGTH))
     first, other = generator.integers(0, vocabulary, (2, rows, LENGTH))
     one, two = (_answers(model, autocast, np.concatenate([begin, second], axis=1)) for begin in (first, other))

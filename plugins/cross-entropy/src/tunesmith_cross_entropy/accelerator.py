@@ -84,7 +84,7 @@ class ChunkedCrossEntropy(Accelerator):
 
     def _prove(self, model: PreTrainedModel) -> None:
         device = model.get_input_embeddings().weight.device
-        ids = torch.arange(2 * 8, device=device).view(2, 8) % model.get_input_embeddings().num_embeddings
+        ids = torch.arange(2 * 8, device=device).view(2, 8) % model.config.get_text_config().vocab_size
         was_training = model.training
         model.eval()
         with torch.no_grad():

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tunesmith.kinds import read_kind
 from tunesmith.options import Range
@@ -37,7 +37,7 @@ class PeftKind:
     summary: str
     target: str
     mergeable: bool
-    over_quantized: bool
+    over_quantized: bool | Literal["layers"]
     needs: tuple[str, ...]
     options: type
     fields: Mapping[str, str] = field(default_factory=dict)
