@@ -68,6 +68,20 @@ def tested_versions() -> dict[str, str]:
 
 def unmet_requirements(distributions: Iterable[str]) -> Iterator[Unmet]:
     """What the given distributions require, extras that they ask of each other included, and do not find."""
+    for name, requirement in all_requirements(distributions):
+        found = version_of(requirement.name)
+        if found is None or not requirement.specifier.contains(found, prereleases=True):
+            yield Unmet(name, _without_marker(requirement), found)
+
+
+def foreign_requirements(distributions: Iterable[str]) -> tuple[str, ...]:
+    """What the given distributions require of others, in order and without repetition."""
+    found = {_without_marker(one) for _, one in all_requirements(distributions) if not one.name.startswith(PREFIX)}
+    return tuple(sorted(found))
+
+
+def all_requirements(distributions: Iterable[str]) -> Iterator[tuple[str, Requirement]]:
+    """Each distribution with what it requires, extras that ours ask of each other included."""
     waiting = [(name, "") for name in distributions]
     seen: set[tuple[str, str]] = set()
     while waiting:
@@ -76,10 +90,8 @@ def unmet_requirements(distributions: Iterable[str]) -> Iterator[Unmet]:
             continue
         seen.add((name, extra))
         for requirement in _requirements(name, extra):
-            found = version_of(requirement.name)
-            if found is None or not requirement.specifier.contains(found, prereleases=True):
-                yield Unmet(name, _without_marker(requirement), found)
-            elif requirement.name.startswith(PREFIX):
+            yield name, requirement
+            if requirement.name.startswith(PREFIX) and version_of(requirement.name) is not None:
                 waiting += [(requirement.name, asked) for asked in requirement.extras]
 
 

@@ -12,6 +12,7 @@ from tunesmith.errors import TunesmithError
 from tunesmith.model_stores import fetch_place
 from tunesmith.plan import DatasetPlan, Plan
 from tunesmith.plugins import Plugins
+from tunesmith.stacks.place import interpreter
 
 if TYPE_CHECKING:
     from tunesmith.contracts import Outcome, Source
@@ -45,7 +46,12 @@ def prepare_environment(plan: Plan, plugins: Plugins) -> None:
 
     A process that shares its run with no other gets one device: transformers would otherwise split batches over all of them
     within it (DataParallel), which changes what a step is.
+
+    :raises TunesmithError: the plan belongs into a stack, and this process is not in it.
     """
+    if plan.stack is not None:
+        hint = f"Run it with tunesmith {plan.command}, or with the Python of the stack: {interpreter(plan.stack)}"
+        raise TunesmithError(f"This run belongs into the stack {plan.stack}, not into this process.", hint)
     alone = "LOCAL_RANK" not in os.environ and not any(
         plugins.launchers.get(chosen.wanted).spec.spreads for chosen in plan.picked("launchers")
     )

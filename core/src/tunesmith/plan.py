@@ -111,6 +111,7 @@ class Plan:
     ``settings`` holds every key of every owner the run uses, defaults filled in. ``places`` says where models lie that come
     from a hub: those that are here when the plan is made, and all of them once they are fetched. ``missing`` lists what this
     machine or configuration lacks: fatal to whoever carries the plan out, and only listed by ``tunesmith plan``.
+    ``stack`` is the one that the run has to be carried out in, where that is not this environment.
     """
 
     command: str
@@ -127,6 +128,7 @@ class Plan:
     without: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None
     local: str | None = None
+    stack: str | None = None
 
     def __getitem__(self, key: str) -> Any:
         """The value of a flat key that an owner of this run declares."""

@@ -56,6 +56,14 @@ def gather(
     return RunConfig(settings, reading.keys, file, tuple(dict.fromkeys(reading.notices)), tuple(reading.problems))
 
 
+def gather_entries(plugins: Plugins, entries: Sequence[Entry], file: Path | None) -> RunConfig:
+    """As :func:`gather`, of keys whose values and origins are known already: those of another process."""
+    reading = Reading(KeyTable.of(plugins))
+    reading.take(entries)
+    settings = {key: setting for key, parts in reading.parts.items() if (setting := reading.setting(key, parts))}
+    return RunConfig(settings, reading.keys, file, tuple(dict.fromkeys(reading.notices)), tuple(reading.problems))
+
+
 def _source(source: Source, files: list[str], reading: Reading) -> tuple[list[Entry], Path | None]:
     """The entries of the one configuration, and its file."""
     if isinstance(source, Mapping):

@@ -315,6 +315,7 @@ class StackSpec:
 
     ``kind``: ``"run"`` re-executes the run inside it, ``"server"`` holds an engine that is reached over HTTP.
     ``without_dependencies``: requirements whose own pins are wrong and are installed by themselves.
+    ``pins``: what its packages ask of others by their own metadata, for ``doctor`` to explain why it is a stack.
     """
 
     name: str
@@ -323,6 +324,7 @@ class StackSpec:
     python: str = ">=3.11"
     kind: Literal["run", "server"] = "run"
     without_dependencies: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
     load: str = ""
     options: type | None = None
     needs: tuple[str, ...] = ()

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import click
 
+from tunesmith.cli.clashes import adding, stacks
+from tunesmith.cli.findings import Finding, Level
 from tunesmith.installation import (
     LIBRARIES,
     existing,
@@ -28,18 +29,8 @@ from tunesmith.plugins import Plugins
 from tunesmith.sizes import size_text
 from tunesmith.specs import BackendSpec
 
-Level = Literal["ok", "warn", "fail"]
 COLOURS: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
 LITTLE_DISK = 5 * 1024**3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: how it is, and what mends it."""
-
-    level: Level
-    what: str
-    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,7 @@ class Wish:
 
     backend: str | None
     output: Path
+    adding: tuple[str, ...] = ()
 
 
 @click.command()
@@ -55,14 +47,15 @@ class Wish:
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("saves"), show_default=True, help="Where runs will write."
 )
+@click.option("--adding", multiple=True, metavar="PACKAGE", help="Say what pip install PACKAGE would change, before it does.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def doctor(plugins: Plugins, backend: str | None, output: Path, as_json: bool) -> int:
+def doctor(plugins: Plugins, backend: str | None, output: Path, adding: tuple[str, ...], as_json: bool) -> int:
     """Check plugins, versions, packages, backends and disk; each line that is not ok says what mends it.
 
     Exits with 1 when something fails.
     """
-    wish = Wish(backend, output)
+    wish = Wish(backend, output, adding)
     findings = [finding for check in CHECKS for finding in check(plugins, wish)]
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
@@ -204,4 +197,6 @@ CHECKS: tuple[Callable[[Plugins, Wish], Iterator[Finding]], ...] = (
     untested_versions,
     backends,
     output,
+    lambda plugins, _: stacks(plugins),
+    lambda plugins, wish: adding(plugins, wish.adding),
 )

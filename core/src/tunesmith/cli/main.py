@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -104,8 +104,13 @@ def cli(ctx: click.Context, without: tuple[str, ...], only: tuple[str, ...]) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0, 1 for our defects, 2 for the user's mistakes."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    return guarded(lambda: cli.main(arguments, prog_name="tunesmith", standalone_mode=False))
+
+
+def guarded(work: Callable[[], object]) -> int:
+    """Do ``work``, and turn what the user can mend into a message and an exit status."""
     try:
-        result = cli.main(arguments, prog_name="tunesmith", standalone_mode=False)
+        result = work()
     except TunesmithError as error:
         show_error(error)
         return 2

@@ -8,6 +8,7 @@ from tunesmith import launch, planning
 from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.cli.plan_text import say_notices
 from tunesmith.plugins import Plugins
+from tunesmith.stacks.rerunning import Request, start_there
 
 
 @click.command(context_settings=RUN_CONTEXT)
@@ -19,6 +20,9 @@ def train(plugins: Plugins, arguments: tuple[str, ...], strict: bool, quiet: boo
     """Fine-tune a model: tunesmith train RUN.yaml [key=value …] [--key value …]"""
     config = read_arguments(plugins, arguments)
     plan = planning.make(config, plugins, "train", strict=strict)
+    if plan.stack is not None:
+        plan.check_ready()
+        start_there(plan.stack, Request.of(plan, config, quiet=quiet, strict=strict))
     if quiet:
         return launch.carry_out(plan.with_setting("verbosity", "error", "--quiet"), plugins)
     say_notices(plan)

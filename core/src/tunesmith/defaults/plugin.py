@@ -42,6 +42,7 @@ def tunesmith_commands() -> list[CommandSpec]:
         CommandSpec("plot", "tunesmith.cli.plot:plot", "Draw the curves of one or more runs.", section=back),
         CommandSpec("reproduce", "tunesmith.cli.reproduce:reproduce", "Run a run again and compare.", section=back),
         CommandSpec("template", "tunesmith.cli.template:template", "List, show, render and check templates.", section=look),
+        CommandSpec("stack", "tunesmith.cli.stack:stack", "Make environments for packages that clash.", section="Make"),
         CommandSpec("tiny", "tunesmith.cli.tiny:tiny", "Make a small random model to try things on.", section="Make"),
         CommandSpec("new", "tunesmith.cli.new:new", "Start a plugin package that passes its tests.", section="Make"),
         CommandSpec("env", "tunesmith.cli.env:env", "Print versions and devices, for bug reports.", section=help_),

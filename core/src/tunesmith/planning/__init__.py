@@ -66,4 +66,5 @@ def _finish(draft: Draft, command: str) -> Plan:
         without=plugins.without,
         only=plugins.only,
         local=plugins.local,
+        stack=draft.stack,
     )

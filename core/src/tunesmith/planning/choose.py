@@ -16,6 +16,7 @@ from tunesmith.known_keys import library_optimizers
 from tunesmith.model_names import templates_for
 from tunesmith.planning.attention import choose_attention
 from tunesmith.planning.draft import Draft
+from tunesmith.planning.stacks import choose_stack
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
 
@@ -29,6 +30,7 @@ def choose(draft: Draft) -> None:
         CHOOSERS.get(axis, _by_selector)(draft, axis)
     choose_attention(draft, planned()["flash_attn"])
     _places(draft)
+    choose_stack(draft)
     for axis, offer in draft.offers:
         check_packages(draft, axis, offer)
 
@@ -235,10 +237,14 @@ def _detect(draft: Draft, axis: str) -> None:
 def check_packages(draft: Draft, axis: str, offer: Offer[Any], key: str = "", further: Iterable[str] = ()) -> None:
     """Note the packages that a picked thing needs and that are not installed.
 
+    A run that goes into a stack finds them there, and is asked about them once more when it is planned there.
+
     :param key: what asked for it.
     :param further: packages that it needs for what it is to do here.
     """
     spec = offer.spec
+    if draft.stack is not None:
+        return
     for package in (*getattr(spec, "needs", ()), *further):
         if importlib.util.find_spec(package) is None:
             why = f"the {NAMES[axis].word} {spec.name!r} needs the package {package}, which is not installed"

@@ -29,6 +29,7 @@ class Draft:
     places: dict[str, ModelPlace] = field(default_factory=dict)
     datasets: tuple[DatasetPlan, ...] = ()
     estimate: Estimate | None = None
+    stack: str | None = None
     notices: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     missing: list[Problem] = field(default_factory=list)

@@ -1,0 +1,52 @@
+"""Whether the run belongs into a stack, and whether that stack is ready for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith.planning.draft import Draft
+from tunesmith.registry import Offer
+from tunesmith.specs import StackSpec
+from tunesmith.stacks import place
+from tunesmith.stacks.checking import stale
+
+
+def choose_stack(draft: Draft) -> None:
+    """Fill ``draft.stack``. Two different ones are a problem, one that is not ready is missing."""
+    wanted: dict[str, Offer[Any]] = {}
+    for _, offer in draft.offers:
+        if offer.spec.stack:
+            wanted.setdefault(offer.spec.stack, offer)
+    for name, offer in wanted.items():
+        if name != place.current():
+            _choose(draft, name, offer.spec)
+
+
+def _choose(draft: Draft, name: str, wanting: Any) -> None:
+    switch = getattr(wanting, "switch", None)
+    key = switch.key if switch else wanting.name
+    spec = next((one.spec for one in draft.plugins.stacks if one.spec.name == name), None)
+    if spec is None:
+        draft.lacks(key, f"{wanting.name} runs in the stack {name}, which no plugin describes", "Install its package.")
+        return
+    if spec.kind == "run":
+        _enter(draft, key, name)
+    _check_ready(draft, key, spec)
+
+
+def _enter(draft: Draft, key: str, name: str) -> None:
+    if draft.stack is not None:
+        draft.problem(key, f"the run would have to be in the stacks {draft.stack} and {name} at once", "Keep one of them.")
+    elif (inside := place.current()) is not None:
+        draft.problem(key, f"the run is in the stack {inside} already and belongs into {name}", "Start it from outside.")
+    draft.stack = name
+
+
+def _check_ready(draft: Draft, key: str, spec: StackSpec) -> None:
+    stack = place.made(spec.name)
+    create = f"tunesmith stack create {spec.name}"
+    if stack is None:
+        draft.lacks(key, f"the stack {spec.name} has not been made", create)
+        return
+    for what in stale(stack, spec, draft.plugins):
+        draft.lacks(key, what, create)
