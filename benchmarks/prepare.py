@@ -4,7 +4,8 @@
     python benchmarks/prepare.py --tokens 30000000    the size that the project's figures are quoted at
     python benchmarks/prepare.py --rounds 0 --peer-python /path/to/peer/bin/python    only the memory, beside LLaMA-Factory's
 
-Prints tokens per CPU-second of both and their ratio, for one worker and for several, with and without packing.
+Prints tokens per CPU-second of both and their ratio, for one worker and for several, with and without packing, and which share
+of preparing the renderer takes.
 Start-up (imports, reading the tokenizer, spawning processes) is measured on an almost empty dataset and taken off.
 Peak memory is that of a process of its own with all its workers, shared pages counted once, start-up included.
 """
@@ -26,10 +27,11 @@ from statistics import median
 
 import psutil
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tunesmith.data.conversation import Conversation
 from tunesmith.data.dataset_info import describe
 from tunesmith.data.dataset_rows import make_format
 from tunesmith.data.flow import prepare
-from tunesmith.data.learning import Learning, drafts
+from tunesmith.data.learning import Learning, drafted
 from tunesmith.data.preparation import make_tools
 from tunesmith.defaults.local_files import LocalFiles
 from tunesmith.host_options import DataOptions, ModelOptions
@@ -41,6 +43,8 @@ TEXT = Path(__file__).parents[1] / "core/src/tunesmith/tiny_text"
 #: How words are told apart before they are split further: as Llama 3 and Qwen do it.
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 TARGET = 0.85
+#: The largest share of preparing that rendering may cost.
+SHARE = 0.1
 #: Long enough that no row is cut: both sides must have the same tokens.
 CUTOFF = 16384
 
@@ -137,13 +141,31 @@ def ours(root: Path, **options: object) -> tuple[Measured, int]:
     return Measured(whole.cpu - start.cpu, whole.wall - start.wall), found[0].report.sources[0].tokens
 
 
-def rendered_texts(root: Path) -> list[str]:
-    """The same rows as the text that a model would read."""
-    plan = make_plan(root, "bench")
-    encoder, renderer = make_tools(plan, PLUGINS)
-    format = make_format(plan.datasets[0], PLUGINS)
-    examples = (format.read(row, "conversation") for _, row in LocalFiles(plan.datasets[0]).rows())
-    return [drafts(example, renderer, encoder, Learning())[0].rendered.text for example in examples]
+@dataclass(frozen=True)
+class Text:
+    """The same rows as conversations, and as the text that a model would read."""
+
+    plan: Plan
+    conversations: list[Conversation]
+    texts: list[str]
+
+    @classmethod
+    def of(cls, root: Path) -> Text:
+        """Read and render the dataset."""
+        plan = make_plan(root, "bench")
+        encoder, renderer = make_tools(plan, PLUGINS)
+        format = make_format(plan.datasets[0], PLUGINS)
+        examples = [format.read(row, "conversation") for _, row in LocalFiles(plan.datasets[0]).rows()]
+        made = [drafted(example, renderer, encoder, Learning())[0].drafts[0] for example in examples]
+        talks = [example for example in examples if isinstance(example, Conversation)]
+        return cls(plan, talks, [draft.rendered.text for draft in made])
+
+
+def rendering(text: Text) -> Measured:
+    """What the renderer alone costs, conversations to pieces."""
+    renderer = make_tools(text.plan, PLUGINS)[1]
+    assert renderer is not None
+    return measure(lambda: [renderer.render(conversation) for conversation in text.conversations])
 
 
 def floor(root: Path, texts: list[str], batch: int = 1000) -> tuple[Measured, int]:
@@ -256,20 +278,24 @@ def main() -> None:
 
 def show_speed(root: Path, ways: dict[str, dict[str, object]], rounds: int) -> None:
     """The table of tokens per CPU-second."""
-    texts = rendered_texts(root)
-    found = [one_round(root, texts, ways) for _ in range(rounds)]
-    print(f"{len(texts):,} rows; medians of {rounds} rounds; the ratio is of tokens per CPU-second; target {TARGET}")
+    text = Text.of(root)
+    found = [one_round(root, text, ways) for _ in range(rounds)]
+    print(f"{len(text.texts):,} rows; medians of {rounds} rounds; the ratio is of tokens per CPU-second; target {TARGET}")
     print(f"{'':24}{'tokens':>12}{'CPU s':>9}{'clock s':>9}{'tokens/CPU s':>14}{'ratio':>8}")
     for name in found[0]:
         show(name, [round[name] for round in found], [round["raw tokenizer"] for round in found])
+    share = median(round["renderer alone"][0].cpu / round["one worker"][0].cpu for round in found)
+    print(f"the renderer's share of preparing with one worker: {share:.1%} (at most {SHARE:.0%})")
 
 
 Result = tuple[Measured, int]
 
 
-def one_round(root: Path, texts: list[str], ways: dict[str, dict[str, object]]) -> dict[str, Result]:
+def one_round(root: Path, text: Text, ways: dict[str, dict[str, object]]) -> dict[str, Result]:
     """Everything once, the raw tokenizer first, so that whatever else the machine does hits all of them alike."""
-    return {"raw tokenizer": floor(root, texts)} | {name: ours(root, **more) for name, more in ways.items()}
+    raw = floor(root, text.texts)
+    found = {"raw tokenizer": raw, "renderer alone": (rendering(text), raw[1])}
+    return found | {name: ours(root, **more) for name, more in ways.items()}
 
 
 def show(name: str, rounds: list[Result], raw: list[Result]) -> None:

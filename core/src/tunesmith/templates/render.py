@@ -243,10 +243,13 @@ class _Rendering:
             "generating": generating,
             "round": 0, "content": "", "thought": "", "role": "", "calls": (), "results": (), "opening": False, "last": False,
         }  # fmt: skip
-        beats = list(enumerate(thread.beats))
-        self.last_user = max((at for at, beat in beats if beat.role == "user"), default=len(beats))
-        self.last_answer = max((at for at, beat in beats if beat.role == "assistant"), default=-1)
-        self.last_words = max((at for at, beat in beats if beat.role == "assistant" and not beat.calls), default=-1)
+        self.last_user, self.last_answer, self.last_words = len(thread.beats), -1, -1
+        for at, beat in enumerate(thread.beats):
+            if beat.role == "user":
+                self.last_user = at
+            elif beat.role == "assistant":
+                self.last_answer = at
+                self.last_words = self.last_words if beat.calls else at
 
     def rendered(self, stops: tuple[str, ...]) -> Rendered:
         self._write("prefix", self.base)
@@ -265,8 +268,8 @@ class _Rendering:
         else:
             end = self._end(scope, stops, start) if beats else ""
             self._write("ending", self.base)
-        pieces = tuple(Piece("".join(texts), control, weight) for texts, control, weight in self.rows)
-        return Rendered(pieces, end=end, rewritten=frozenset(self.rewritten))
+        pieces = [Piece("".join(texts), control, weight) for texts, control, weight in self.rows]
+        return Rendered(tuple(pieces), (), end, frozenset(self.rewritten))
 
     def _end(self, scope: dict[str, Any], stops: tuple[str, ...], start: int) -> str:
         """The token that ends the last answer, where that was written without one; ``start``: its first row."""
