@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
 NOTHING = "nothing to learn"
+SAME = "both answers are the same"
+SAME_CUT = "both answers are the same once they are cut to cutoff_len"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Worker:
         for number, row in enumerate(read):
             row.encoded = flat[number * each : (number + 1) * each]
             row.length = max(map(len, row.encoded))
-        kept = [(row, encoded) for row in read for encoded in self._fit(row, tally)]
+        kept = [(row, encoded) for row in read for encoded in self._fit(row, tally) if self._differ(row, encoded, tally)]
         return self._block(kept, read, tally)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -129,6 +131,14 @@ class Worker:
                 tally.split_documents += 1
                 return [[part] for part in split(row.encoded[0], limit)]
         return self._shortened(row, tally)
+
+    def _differ(self, row: _Row, encoded: list[Encoded], tally: Tally) -> bool:
+        """Whether there is anything to prefer: two answers that are the same, or become it, are counted and left out."""
+        if self._wishes.kind != "preference" or encoded[0].ids.tobytes() != encoded[1].ids.tobytes():
+            return True
+        whole = row.length == max(map(len, encoded))
+        tally.dropped[SAME if whole else SAME_CUT] += 1
+        return False
 
     def _shortened(self, row: _Row, tally: Tally) -> list[list[Encoded]]:
         limit, before = self._wishes.cutoff_len, sum(map(len, row.encoded))

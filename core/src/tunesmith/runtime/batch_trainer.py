@@ -7,7 +7,7 @@ the size of the whole. Evaluation is a mean over the whole dataset in the same w
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,28 @@ class BatchTrainer(SessionTrainer, Trainer):
     def batch_loss(self, model: Any, batch: Mapping[str, Any]) -> BatchLoss:
         """The loss of one batch on its device."""
 
+    def look_over(self, batches: Sequence[dict[str, Any]]) -> None:
+        """See all batches of a step, on this process, before the first is learned from; add to them what each needs to know."""
+
+    def shown(self, means: dict[str, float]) -> dict[str, float]:
+        """What is logged, from the means of what was measured."""
+        return means
+
     # -- learning ------------------------------------------------------------------------------------------------------
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', looked over."""
+        batches, total = super().get_batch_samples(*args, **kwargs)
+        if batches:
+            self.look_over(batches)
+        return batches, total
+
+    def summed(self, table: torch.Tensor) -> torch.Tensor:
+        """A tensor added up over all processes."""
+        if self.args.world_size == 1:
+            return table
+        found: torch.Tensor = self.accelerator.reduce(table, "sum")
+        return found
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
         total = torch.tensor(float(sum(map(self.size_of, batch_samples))), device=device)
@@ -72,14 +93,8 @@ class BatchTrainer(SessionTrainer, Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As transformers', with the means of what was measured since the last line."""
         if "loss" in logs:
-            logs |= self.measures.take(self._summed)
+            logs |= self.shown(self.measures.take(self.summed))
         super().log(logs, start_time)
-
-    def _summed(self, table: torch.Tensor) -> torch.Tensor:
-        if self.args.world_size == 1:
-            return table
-        summed: torch.Tensor = self.accelerator.reduce(table, "sum")
-        return summed
 
     def load_running(self) -> None:
         """Begin with nothing measured, or with what the resumed run had."""
@@ -112,6 +127,6 @@ class BatchTrainer(SessionTrainer, Trainer):
         """As transformers', with means over the whole dataset instead of means over batches."""
         self.judged = Measures()
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        means = self.judged.take(self._summed)
+        means = self.shown(self.judged.take(self.summed))
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in means.items()})
         return output

@@ -12,8 +12,17 @@ import pytest
 from tunesmith import TrainerSpec
 from tunesmith.contracts import Outcome
 from tunesmith.data.conversation import EXAMPLE_KINDS
-from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
+from tunesmith.testing.small_run import (
+    SmallStore,
+    small_losses,
+    small_model,
+    small_plan,
+    small_plugins,
+    small_rows,
+    small_session,
+)
 from tunesmith.testing.spec_check import spec_faults
+from tunesmith.testing.two_processes import Job, run_in_two
 
 #: The sequences that a row holds for each kind of example.
 SEQUENCES: Mapping[str, tuple[str, ...]] = {
@@ -93,6 +102,17 @@ class TrainerSuite:
         """Eight rows at once, or one at a time eight times over."""
         whole = self.run(tmp_path / "whole", per_device_train_batch_size=8)[1]
         split = self.run(tmp_path / "split", per_device_train_batch_size=1, gradient_accumulation_steps=8)[1]
+        assert whole == pytest.approx(split, abs=self.tolerance)
+
+    def test_losses_do_not_depend_on_how_many_processes_there_are(self, tmp_path: Path) -> None:
+        """Eight rows in one process, or four in each of two; two epochs, so that gradients count."""
+        keys = {**self.keys, "disable_shuffling": True, "num_train_epochs": 2.0}
+        whole = self.run(tmp_path / "whole", per_device_train_batch_size=8, **keys)[1]
+        (tmp_path / "two").mkdir()
+        small_model(tmp_path / "two" / "model")
+        half = {**keys, "per_device_train_batch_size": 4}
+        job = Job(self.plugin, self.spec.name, str(tmp_path / "two"), self.rows(16), half)
+        (split,) = run_in_two(tmp_path, [job])
         assert whole == pytest.approx(split, abs=self.tolerance)
 
     def test_a_resumed_run_repeats_the_losses_exactly(self, tmp_path: Path) -> None:
