@@ -17,9 +17,8 @@ from tunesmith.runtime.pairs import PairCollator
 from tunesmith.testing.small_run import SmallStore, small_model, small_plan, small_plugins, small_session
 from tunesmith.testing.tiny_models import tiny_llama
 from tunesmith_preference.dpo import DpoTrainer
-from tunesmith_preference.kinds import KINDS
 from tunesmith_preference.losses import LOSSES, Pairs, loss_of
-from tunesmith_preference.options import DpoOptions
+from tunesmith_preference.options import KINDS, DpoOptions
 
 from .small_pairs import pairs
 

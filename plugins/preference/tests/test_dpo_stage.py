@@ -16,7 +16,7 @@ from tunesmith.testing.small_run import SmallStore, small_losses, small_model, s
 from tunesmith.testing.tiny_models import tiny_llama
 from tunesmith.testing.two_processes import Job, run_in_two
 from tunesmith_preference.answers import read_answers
-from tunesmith_preference.kinds import KINDS
+from tunesmith_preference.options import KINDS
 
 from .small_pairs import pairs
 

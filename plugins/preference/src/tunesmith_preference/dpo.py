@@ -11,9 +11,8 @@ from tunesmith.runtime.batch_trainer import BatchLoss, BatchTrainer
 from tunesmith.runtime.collate import IGNORED
 
 from tunesmith_preference.answers import Answers, read_answers
-from tunesmith_preference.kinds import KINDS
 from tunesmith_preference.losses import Pairs, Whole, loss_of
-from tunesmith_preference.options import DpoOptions
+from tunesmith_preference.options import KINDS, DpoOptions
 from tunesmith_preference.reference import Reference
 from tunesmith_preference.step import of_all_processes
 

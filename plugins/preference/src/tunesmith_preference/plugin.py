@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith import Problem, TrainerSpec, hookimpl
 from tunesmith.roles import POLICY, REFERENCE
 
-from tunesmith_preference.kinds import KINDS
-from tunesmith_preference.options import DpoOptions, KtoOptions
+from tunesmith_preference.options import KINDS, DpoOptions, KtoOptions
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
