@@ -23,7 +23,7 @@ VERBS = {"chat", "export", "preference", "reward"}
 EVERYWHERE = {"cpu"}
 #: Plugins named by an English word. In a longer string or identifier it means the word ("a full disk"); as the whole of one
 #: it would name the plugin.
-ENGLISH = {"full"}
+ENGLISH = {"hubs", "full"}
 #: Names of other people's things in which a plugin's name is a part.
 FOREIGN = {"huggingface_hub", "huggingface.co", ".cache/huggingface"}
 

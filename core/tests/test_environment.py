@@ -12,7 +12,8 @@ from tunesmith.planning.settings_in_use import settle
 from tunesmith.plugins import Plugins
 
 HOST_ONLY = Plugins(found=[])
-TABLE = KeyTable.of(HOST_ONLY)
+ALL = Plugins()
+TABLE = KeyTable.of(ALL)
 
 
 @pytest.mark.parametrize("variable", [v for v in variables() if v.key], ids=lambda v: v.name)
@@ -45,7 +46,7 @@ def test_a_variable_that_sets_no_key_says_who_reads_it(variable: object) -> None
     ],
 )
 def test_a_variable_is_typed_like_its_key(name: str, value: str, key: str, typed: object) -> None:
-    config = settings.read(HOST_ONLY, environ={name: value})
+    config = settings.read(ALL, environ={name: value})
     assert (config.value(key), config.origin(key)) == (typed, name)
 
 

@@ -43,7 +43,7 @@ class Depot(ModelStore):
         folder = SHELF / name.rpartition("/")[2]
         return Whereabouts(name, folder if folder.is_dir() else None, True, "not yet here", commit="c" * 40)
 
-    def fetch(self, name):
+    def fetch(self, name, commit=""):
         if not GOODS.is_dir():
             raise TunesmithError(f"The depot is closed: {name}.", "Come back.")
         shutil.copytree(GOODS, SHELF / name.rpartition("/")[2])

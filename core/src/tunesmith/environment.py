@@ -13,7 +13,7 @@ from tunesmith.yaml_lines import Entry
 
 PREFIX = "TUNESMITH_"
 #: Variables of the program itself, which are no keys.
-RESERVED = frozenset({"TUNESMITH_WITHOUT", "TUNESMITH_ONLY", "TUNESMITH_STACKS"})
+RESERVED = frozenset({"TUNESMITH_WITHOUT", "TUNESMITH_ONLY", "TUNESMITH_CACHE", "TUNESMITH_STACKS"})
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,10 @@ class ModelStore(Protocol):
         """Where the model lies on this machine, and at which commit; never touches the network."""
 
     @abstractmethod
-    def fetch(self, name: str) -> Whereabouts:
+    def fetch(self, name: str, commit: str = "") -> Whereabouts:
         """Bring the model here, whole, and say where it lies.
+
+        :param commit: the one that the run is to use, where it has been found out before.
 
         :raises TunesmithError: it cannot be had; the message says why in plain words.
         """

@@ -23,11 +23,11 @@ FIXED = ("model", "template")
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A row of a catalogue. ``hubs``: its name on each hub that has it; ``template`` is empty for base models."""
+    """A row of a catalogue. ``on_hubs``: its name on each hub that has it; ``template`` is empty for base models."""
 
     name: str
     template: str
-    hubs: Mapping[str, str] = field(default_factory=dict)
+    on_hubs: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -46,8 +46,8 @@ def read_catalogue(spec: ModelCatalogueSpec) -> tuple[KnownModel, ...]:
 def _known(row: Mapping[str | None, str | None], place: str) -> KnownModel:
     if None in row or None in row.values():
         raise TunesmithError(f"{place}: this row has another number of cells than the header.")
-    hubs = {str(column): name for column, name in row.items() if column not in FIXED and name}
-    return KnownModel(str(row["model"]), str(row["template"]), hubs)
+    on_hubs = {str(column): name for column, name in row.items() if column not in FIXED and name}
+    return KnownModel(str(row["model"]), str(row["template"]), on_hubs)
 
 
 def known_models(plugins: Plugins) -> Iterator[KnownModel]:
@@ -63,9 +63,9 @@ def find_known(name: str, plugins: Plugins) -> tuple[KnownModel, ...]:
     """
     rows = list(known_models(plugins))
     whole, last = name.lower(), _last(name)
-    if exact := [row for row in rows if whole in (hub.lower() for hub in row.hubs.values())]:
+    if exact := [row for row in rows if whole in (hub.lower() for hub in row.on_hubs.values())]:
         return tuple(exact)
-    return tuple(row for row in rows if last in (row.name.lower(), *map(_last, row.hubs.values())))
+    return tuple(row for row in rows if last in (row.name.lower(), *map(_last, row.on_hubs.values())))
 
 
 def _last(name: str) -> str:
@@ -87,5 +87,5 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
 
 def suggestion(name: str, plugins: Plugins) -> str:
     """``Did you mean …?`` for a hub name that is much like a published one's, else nothing."""
-    names = {hub for row in known_models(plugins) for hub in row.hubs.values()}
+    names = {hub for row in known_models(plugins) for hub in row.on_hubs.values()}
     return "" if name in names else nearest(name, names)

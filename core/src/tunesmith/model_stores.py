@@ -30,9 +30,11 @@ class HuggingFaceModels(ModelStore):
         """As :func:`tunesmith.model_folder.find_model`."""
         return find_model(name, revision=self._revision, cache_dir=self._value("cache_dir"))
 
-    def fetch(self, name: str) -> Whereabouts:
+    def fetch(self, name: str, commit: str = "") -> Whereabouts:
         """As :func:`tunesmith.model_folder.fetch_model`."""
-        return fetch_model(name, revision=self._revision, cache_dir=self._value("cache_dir"), token=self._value("hf_hub_token"))
+        return fetch_model(
+            name, revision=commit or self._revision, cache_dir=self._value("cache_dir"), token=self._value("hf_hub_token")
+        )
 
     @property
     def _revision(self) -> str:
@@ -79,10 +81,9 @@ def fetch_place(name: str, plan: Plan, plugins: Plugins) -> ModelPlace:
     known = plan.places.get(name)
     if known and Path(known.folder).is_dir():
         return known
-    pinned = {"model_revision": known.commit} if known and known.commit else {}
-    source, store = store_for(name, plugins, lambda key: pinned.get(key) or value_in(plan, key))
+    source, store = store_for(name, plugins, lambda key: value_in(plan, key))
     try:
-        place = store.fetch(name)
+        place = store.fetch(name, known.commit if known else "")
     except TunesmithError as error:
         raise TunesmithError(error.message, f"{suggestion(name, plugins)} {error.hint}".strip()) from error
     return ModelPlace(str(place.found()), source, place.commit)

@@ -63,7 +63,7 @@ def model_facts(name: str, plugins: Plugins) -> dict[str, Any]:
     if not known and not templates:
         what, hint = f"No installed catalogue knows the model {name}.", suggestion(name, plugins)
         raise TunesmithError(what, hint or "tunesmith template list shows the templates.")
-    return {"model": name, "templates": [*templates], "published": [{"name": row.name, **row.hubs} for row in known]}
+    return {"model": name, "templates": [*templates], "published": [{"name": row.name, **row.on_hubs} for row in known]}
 
 
 def key_facts(key: Key, plugins: Plugins) -> dict[str, Any]:

@@ -29,11 +29,16 @@ PLACES = ("file_name", "folder")
 Key = Mapping[str, Any]
 
 
-def default_folder() -> Path:
+def cache_home() -> Path:
     """``$TUNESMITH_CACHE``, else ``tunesmith`` in the user's cache folder."""
     if named := os.environ.get("TUNESMITH_CACHE"):
-        return Path(named).expanduser() / "data"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tunesmith" / "data"
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tunesmith"
+
+
+def default_folder() -> Path:
+    """Where prepared data is kept unless somebody says otherwise."""
+    return cache_home() / "data"
 
 
 @dataclass(frozen=True)

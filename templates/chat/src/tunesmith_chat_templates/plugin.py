@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tunesmith import TemplateSpec, ToolSyntaxSpec, hookimpl
+from pathlib import Path
+
+from tunesmith import ModelCatalogueSpec, TemplateSpec, ToolSyntaxSpec, hookimpl
 from tunesmith.templates import templates_in
 
 TUNESMITH_API = (1, 0)
@@ -12,6 +14,13 @@ TUNESMITH_API = (1, 0)
 def tunesmith_templates() -> list[TemplateSpec]:
     """Every table of the TOML files here."""
     return templates_in(__package__)
+
+
+@hookimpl
+def tunesmith_models() -> list[ModelCatalogueSpec]:
+    """The models that people fine-tune, with their names on three hubs."""
+    file = Path(__file__).with_name("models.csv")
+    return [ModelCatalogueSpec("published", str(file), "Published models, their templates and their names on the hubs.")]
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""Datasets and models from hubs and object stores."""
