@@ -1,0 +1,1 @@
+"""The tuner adapter: small networks with a narrow middle inside every layer."""
