@@ -124,6 +124,9 @@ def _put_in(model: PreTrainedModel, form: Form) -> PreTrainedModel:
                 raise TunesmithError(what, "Write bottleneck_type: pfeiffer.")
             device = next(part.parameters()).device
             insert(part, Bottleneck(width, form).to(device))
+    if getattr(model, "is_quantized", False):
+        # The one mark by which transformers' trainer knows that something is there to learn beside weights in few bits.
+        model._hf_peft_config_loaded = True
     return model
 
 
