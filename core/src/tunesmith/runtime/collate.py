@@ -49,6 +49,7 @@ class Collator:
     :param joined: packs become one long row, for attention that isolates documents within one row only.
     :param multiple: pad to a multiple of this length.
     :param side: where padding goes in unpacked batches.
+    :param evenly: the weights of every document add up to 1, so that each counts the same whatever its length.
     """
 
     pad: int
@@ -57,6 +58,7 @@ class Collator:
     multiple: int = MULTIPLE
     side: str = "right"
     sequence: str = "tokens"
+    evenly: bool = False
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """One batch."""
@@ -64,7 +66,7 @@ class Collator:
         tokens: list[Tokens] = [row[self.sequence] for row in rows]
         length = -(-max(len(one.ids) for one in tokens) // self.multiple) * self.multiple
         ids = self._table([one.ids for one in tokens], length, self.pad, np.int64)
-        weights = self._table([_weights(row, self.sequence) for row in rows], length, 0.0, np.float32)
+        weights = self._table([_weights(row, self.sequence, evenly=self.evenly) for row in rows], length, 0.0, np.float32)
         batch: dict[str, Any] = {
             "input_ids": torch.from_numpy(ids),
             "labels": torch.from_numpy(np.where(weights != 0, ids, IGNORED)),
@@ -99,9 +101,13 @@ def _join(rows: Sequence[Mapping[str, Any]], sequence: str) -> dict[str, Any]:
     return {sequence: Tokens(ids, weights), "starts": starts}
 
 
-def _weights(row: Mapping[str, Any], sequence: str) -> NDArray[np.float32]:
+def _weights(row: Mapping[str, Any], sequence: str, *, evenly: bool) -> NDArray[np.float32]:
     weights = np.array(row[sequence].weights, dtype=np.float32)
-    weights[np.asarray(row.get("starts", (0,)), dtype=np.int64)] = 0.0
+    starts = np.asarray(row.get("starts", (0,)), dtype=np.int64)
+    weights[starts] = 0.0
+    if evenly:
+        sums = np.add.reduceat(weights, starts)
+        weights /= np.repeat(np.where(sums > 0, sums, 1), np.diff([*starts, len(weights)]))
     return weights
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib import resources
+from importlib import import_module, resources
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,8 +172,13 @@ def small_plan(folder: Path, plugins: Plugins, stage: str, *, picked: Mapping[st
         **{key: Setting(value, "by hand", _owner(key), given=True) for key, value in given.items()},
     }
     chosen = tuple(Chosen(axis, name, plugins.axis(axis).get(name).owner, "by hand") for axis, name in axes.items())
-    roles = plugins.trainers.get(stage).spec.roles
-    return Plan("train", settings, chosen, models={role.name: _wish(role, given) for role in roles if role.name in PLAYED})
+    roles = [role for role in plugins.trainers.get(stage).spec.roles if role.name in PLAYED and _needed(role, settings)]
+    return Plan("train", settings, chosen, models={role.name: _wish(role, given) for role in roles})
+
+
+def _needed(role: Role, settings: Mapping[str, Setting]) -> bool:
+    module, _, function = role.needed.partition(":")
+    return not module or bool(getattr(import_module(module), function)(lambda key: settings[key].value))
 
 
 def _wish(role: Role, given: Mapping[str, Any]) -> ModelWish:

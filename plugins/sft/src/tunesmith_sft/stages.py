@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tunesmith.data.store import TokenStore
 from tunesmith.runtime.collate import Collator
@@ -12,6 +13,8 @@ from tunesmith.runtime.session import Session
 from tunesmith.runtime.streaming import StreamedRows
 from tunesmith.runtime.training_stage import TrainingStage
 
+from tunesmith_sft.objectives import objective
+from tunesmith_sft.options import SftOptions
 from tunesmith_sft.predicting import predict
 from tunesmith_sft.trainer import TokenTrainer
 
@@ -21,8 +24,7 @@ class PtStage(TrainingStage):
 
     def trainer(self, session: Session) -> TokenTrainer:
         """The trainer of this run."""
-        parts = self.parts(session)
-        return TokenTrainer(**parts, data_collator=collator(session), accuracy=self.plan["compute_accuracy"])
+        return TokenTrainer(**self.parts(session), data_collator=collator(session), accuracy=self.plan["compute_accuracy"])
 
     def judge(self, trainer: TokenTrainer, session: Session) -> dict[str, float]:
         """Loss and perplexity."""
@@ -32,6 +34,16 @@ class PtStage(TrainingStage):
 
 class SftStage(PtStage):
     """Learns the answers of conversations."""
+
+    def trainer(self, session: Session) -> TokenTrainer:
+        """The trainer of this run, with the loss that its options ask for."""
+        options = self.plan.options(SftOptions)
+        return TokenTrainer(
+            **self.parts(session),
+            data_collator=replace(collator(session), evenly=options.loss_normalization == "sequence"),
+            accuracy=self.plan["compute_accuracy"],
+            objective=objective(options, session),
+        )
 
     def judge(self, trainer: TokenTrainer, session: Session) -> dict[str, float]:
         """Loss, and what it answers where that is asked for."""

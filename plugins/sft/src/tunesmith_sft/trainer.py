@@ -11,6 +11,7 @@ from tunesmith.runtime.checkpointing_trainer import SessionTrainer
 from tunesmith.runtime.collate import IGNORED, learned
 from tunesmith.runtime.token_loss import plain_losses, weighted_mean
 
+from tunesmith_sft.objectives import Objective
 from tunesmith_sft.predicting import answer_all, measure
 
 
@@ -39,8 +40,8 @@ class TokenTrainer(SessionTrainer, Trainer):
 
     loss_is_scaled_for_ga = True  # every loss is already a share of the accumulated batch
 
-    def __init__(self, *args: Any, accuracy: bool = False, **kwargs: Any) -> None:
-        self.accuracy = accuracy
+    def __init__(self, *args: Any, accuracy: bool = False, objective: Objective | None = None, **kwargs: Any) -> None:
+        self.accuracy, self.objective = accuracy, objective
         self.tally = Tally()
         super().__init__(*args, **kwargs)
 
@@ -58,9 +59,9 @@ class TokenTrainer(SessionTrainer, Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
     ) -> Any:
-        """The loss an accelerator offers; the model's own where it can be told the weight of the whole batch; else ours."""
-        fused = self.session.losses.get("token")
-        if return_outputs and self.accuracy:
+        """Another loss that was asked for, or an accelerator's; the model's where it can be told the whole weight; or ours."""
+        fused = self.objective or self.session.losses.get("token")
+        if return_outputs and self.accuracy and self.objective is None:
             fused = None  # guesses are counted on logits, which only the plain way makes
         if fused is None and "loss_weights" not in inputs and self.model_accepts_loss_kwargs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
