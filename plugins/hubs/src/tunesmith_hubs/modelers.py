@@ -26,13 +26,14 @@ class Modelers(Hub):
 
         asked: dict[str, Any] = {"repo_id": name.name, "revision": name.revision, "token": self._token}
         with _plain_words(name):
-            commit = openmind_hub.get_repo_last_commit(**asked).oid
-            files = openmind_hub.list_repo_files(**asked)
+            api = openmind_hub.OmApi()
+            commit = api.get_repo_last_commit(**asked).oid
+            files = api.list_repo_files(**asked)
         return Listing(str(commit), dict.fromkeys(files, ""))
 
     def place(self, name: Name, version: str, path: str) -> Path:
         """In the snapshot of the commit."""
-        from openmind_hub.plugins.openmind.constants import OM_HUB_CACHE
+        from openmind_hub import OM_HUB_CACHE
 
         folder = f"{name.kind}s--{name.name.replace('/', '--')}"
         return within((self._cache or Path(OM_HUB_CACHE)) / folder / "snapshots" / version, path)
