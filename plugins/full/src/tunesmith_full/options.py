@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,10 @@ class FreezeOptions:
     freeze_extra_modules: Annotated[
         tuple[str, ...] | None, "Modules outside the layers that learn too, such as embed_tokens, norm or lm_head."
     ] = None
+    freeze_trainable_weights: Annotated[
+        Literal["all", "norms", "biases"],
+        "norms or biases: all of these in the whole model learn, and nothing else.",
+    ] = "all"
+    use_llama_pro: Annotated[bool, "The layers that an expansion added learn, freeze_trainable_layers of them (LLaMA Pro)."] = (
+        False
+    )

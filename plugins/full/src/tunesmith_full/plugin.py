@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith import Problem, TunerSpec, hookimpl
+from tunesmith import CommandSpec, Problem, TunerSpec, hookimpl
 
 from tunesmith_full.options import FreezeOptions
 
@@ -33,17 +33,43 @@ def tunesmith_tuners() -> list[TunerSpec]:
 
 
 @hookimpl
+def tunesmith_commands() -> list[CommandSpec]:
+    """Adding layers to a model is done once, before any run."""
+    return [CommandSpec("expand", "tunesmith_full.command:expand", "Add silent copies of layers to a model (LLaMA Pro).")]
+
+
+@hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """A frozen model that has nothing left to learn, or too few layers, is known before it is loaded."""
     if not any(chosen.name == "freeze" for chosen in plan.picked("tuners")):
         return
     options, origin = plan.options(FreezeOptions), plan.settings["freeze_trainable_layers"].origin
+    yield from _contradictions(plan, options)
+    if options.freeze_trainable_weights != "all":
+        return
     wanted, there = options.freeze_trainable_layers, _layers(plan)
     if not wanted and not options.freeze_extra_modules:
         yield Problem(origin, "freeze_trainable_layers: 0 leaves nothing to learn", "Name freeze_extra_modules: too.")
+    if there is not None and options.use_llama_pro and wanted > 0 and there % wanted:
+        what = f"use_llama_pro: {there} layers cannot be split into {wanted} equal groups (freeze_trainable_layers)"
+        yield Problem(origin, what, "Write the number of blocks that the expansion added.")
     if there is not None and abs(wanted) > there:
         what = f"freeze_trainable_layers is {wanted}, and the model has {there} layers"
         yield Problem(origin, what, f"Write a number from {-there} to {there}.")
+
+
+def _contradictions(plan: Plan, options: FreezeOptions) -> Iterator[Problem]:
+    """Keys that say in two ways what learns."""
+    if options.use_llama_pro and options.freeze_trainable_layers < 1:
+        what = f"use_llama_pro with freeze_trainable_layers: {options.freeze_trainable_layers} leaves no block to learn"
+        yield Problem(plan.settings["use_llama_pro"].origin, what, "Write the number of blocks that the expansion added.")
+    if options.freeze_trainable_weights == "all":
+        return
+    for key in ("freeze_trainable_layers", "freeze_trainable_modules", "freeze_extra_modules", "use_llama_pro"):
+        setting = plan.settings[key]
+        if setting.given and setting.value:
+            what = f"{key} has no meaning with freeze_trainable_weights: {options.freeze_trainable_weights}"
+            yield Problem(setting.origin, what, "Keep one of them.")
 
 
 def _layers(plan: Plan) -> int | None:

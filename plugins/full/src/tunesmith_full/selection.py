@@ -35,9 +35,13 @@ def choose(names: Iterable[str], layers: str, options: FreezeOptions) -> frozens
     :raises TunesmithError: a module is not found, or the model has fewer layers than should learn.
     """
     places = {name: _place(name, layers) for name in names}
+    if options.freeze_trainable_weights != "all":
+        return _of_kind(places, options.freeze_trainable_weights)
     inside = {name: place for name, place in places.items() if place.layer is not None}
     outside = {name: place for name, place in places.items() if place.layer is None}
-    chosen = _layers(options.freeze_trainable_layers, {place.layer for place in inside.values() if place.layer is not None})
+    numbers = {place.layer for place in inside.values() if place.layer is not None}
+    pick = _added if options.use_llama_pro else _layers
+    chosen = pick(options.freeze_trainable_layers, numbers)
     wanted = tuple(module for module in options.freeze_trainable_modules if module != ALL)
     everything = ALL in options.freeze_trainable_modules
     _check(wanted, inside.values(), "freeze_trainable_modules", "inside the layers")
@@ -72,6 +76,36 @@ def _layers(wanted: int, existing: Collection[int]) -> frozenset[int]:
         )
     ordered = sorted(existing)
     return frozenset(ordered[:-wanted] if wanted < 0 else ordered[len(ordered) - wanted :])
+
+
+def _added(wanted: int, existing: Collection[int]) -> frozenset[int]:
+    """The last of each of ``wanted`` equal groups: where block expansion puts its copies."""
+    ordered = sorted(existing)
+    if wanted < 1 or len(ordered) % wanted:
+        whole = ", ".join(str(number) for number in range(1, len(ordered) + 1) if len(ordered) % number == 0)
+        raise TunesmithError(
+            f"use_llama_pro: {len(ordered)} layers cannot be split into {wanted} equal groups (freeze_trainable_layers).",
+            f"Write the number of blocks that the expansion added, one of {whole}.",
+        )
+    group = len(ordered) // wanted
+    return frozenset(ordered[group - 1 :: group])
+
+
+def _of_kind(places: Mapping[str, Place], kind: str) -> frozenset[str]:
+    """All weights of normalisation layers, or all biases."""
+    found = frozenset(name for name, place in places.items() if (_is_norm(place) if kind == "norms" else _is_bias(place)))
+    if not found:
+        raise TunesmithError(f"freeze_trainable_weights: this model has no {kind}.", "Choose layers or modules instead.")
+    return found
+
+
+def _is_norm(place: Place) -> bool:
+    last = place.modules[-1] if place.modules else ""
+    return "norm" in last.lower() or re.fullmatch(r"ln(_?\w+)?", last) is not None
+
+
+def _is_bias(place: Place) -> bool:
+    return place.path.endswith("bias")
 
 
 def _within(place: Place, modules: Iterable[str]) -> bool:
