@@ -22,6 +22,7 @@ WAYS: dict[str, Keys] = {
     "qlora-reentrant": {**FOUR, "use_reentrant_gc": True, "bf16": True},
     "qlora-eight": {**FOUR, "quantization_bit": 8, "quantization_method": "bitsandbytes"},
     "torchao": {**FOUR, "quantization_bit": 8, "quantization_method": "torchao"},
+    "hqq": {**FOUR, "quantization_method": "hqq"},
     "aware": {
         "finetuning_type": "full",
         "quantization_bit": 4,
@@ -121,6 +122,52 @@ def test_an_export_merges_into_the_plain_model_and_says_so(place: Path, adapter:
     assert main(["export", *arguments]) == 0
     plan = planned("export", {**keys, "export_dir": tmp_path / "new"})
     assert any("was trained over weights in 4 bits (bitsandbytes); here it lies on plain ones" in n for n in plan.notices)
+    assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def published(place: Path) -> Path:
+    """The model as somebody published it in fp8: blocks of 64 × 64 weights with a scale each."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = place / "published"
+    shutil.copytree(place / "model", folder)
+    tensors = load_file(folder / "model.safetensors")
+    for name in [name for name in tensors if name.endswith("proj.weight")]:
+        rows, columns = tensors[name].shape
+        blocks = tensors[name].float().reshape(rows // 64, 64, columns // 64, 64)
+        scale = blocks.abs().amax(dim=(1, 3)) / 448
+        tensors[name] = (blocks / scale[:, None, :, None]).reshape(rows, columns).to(torch.float8_e4m3fn)
+        tensors[f"{name}_scale_inv"] = scale
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    plain = json.loads((folder / "config.json").read_text())
+    held = {"quant_method": "fp8", "weight_block_size": [64, 64], "activation_scheme": "dynamic"}
+    (folder / "config.json").write_text(json.dumps({**plain, "quantization_config": held}))
+    return folder
+
+
+def test_a_model_published_in_few_bits_is_trained_whole_and_resumes_exactly(
+    published: Path, place: Path, tmp_path: Path
+) -> None:
+    """It is loaded into plain weights; what is saved is a plain model, from which the run goes on exactly."""
+    out = tmp_path / "out"
+    keys = {"model_name_or_path": str(published), "finetuning_type": "full", "eval_strategy": "no"}
+    api.train(config(place, out, **keys))
+    whole = losses(out)
+    assert whole[-1] < whole[0]
+    assert "quantization_config" not in json.loads((out / "config.json").read_text())
+    api.train(config(place, out, **keys, resume_from_checkpoint=str(out / "checkpoint-3")))
+    assert losses(out) == whole
+
+
+def test_a_model_published_in_few_bits_is_exported_plain(published: Path, tmp_path: Path) -> None:
+    from tunesmith.cli.main import main
+
+    keys = {"model_name_or_path": published, "template": "llama3", "backend": "cpu", "export_dir": tmp_path / "out"}
+    assert main(["export", *(f"{key}={value}" for key, value in keys.items())]) == 0
     assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
 
 

@@ -81,8 +81,9 @@ OVER_QUANTIZED = frozenset(
     {"adalora", "beft", "boft", "c3a", "fourierft", "gralora", "ia3", "lily", "ln_tuning", "miss", "oft", "pvera"}
     | {"randlora", "road", "shira", "trainable_tokens", "unilora", "vblora", "vera", "waveft"}
 )
-#: Kinds that compute with quantised weights, where layers made for them give them back.
-BY_WEIGHTS = {"hira"}
+#: Kinds that peft has made for more kinds of quantised layers than torch's, or for fewer: hira computes with the weights, which
+#: only layers give back that were made for them.
+OVER_SOME = {"oft": True, "hira": ["linear"]}
 #: Packages that peft imports for a kind and does not require.
 NEEDS: dict[str, tuple[str, ...]] = {"adamss": ("sklearn",)}
 #: The key that chooses a kind's layers, where it is not ``lora_target``; empty where nothing is to be chosen.
@@ -146,7 +147,7 @@ def _kind(name: str, summary: str) -> dict[str, Any]:
         "summary": summary,
         "target": TARGETS.get(name, "lora_target"),
         "mergeable": name not in NOT_MERGEABLE,
-        "over_quantized": "layers" if name in BY_WEIGHTS else name in OVER_QUANTIZED,
+        "over_quantized": OVER_SOME.get(name, ["linear", "tensor"] if name in OVER_QUANTIZED else False),
         "needs": list(NEEDS.get(name, ())),
         "options": [_option(name, item, help_) for item, help_ in _fields(name, config)],
     }

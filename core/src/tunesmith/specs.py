@@ -154,8 +154,8 @@ class TunerSpec(Spec):
     :param saves: ``"model"`` writes whole weights, ``"adapter"`` only what was added.
     :param marks: how a folder that it saved is recognised, for ``adapter_name_or_path`` and export.
     :param mergeable: the result can be folded into plain weights.
-    :param over_quantized: can train on top of quantised weights; ``"layers"`` where that takes layers made for them, because it
-        computes with the weights themselves.
+    :param over_quantized: can train on top of quantised weights, whatever holds them; or the kinds of layers that it can do it
+        with, as :class:`QuantizerSpec` calls them.
     :param disables: with the tuner's part switched off the model equals its base, so that it can be its own reference.
     :param starts_anew: the key with which the given adapters are merged and a new one begins; empty where the last one always
         goes on learning.
@@ -166,7 +166,7 @@ class TunerSpec(Spec):
     saves: Literal["model", "adapter"] = "model"
     marks: tuple[AdapterMark, ...] = ()
     mergeable: bool = True
-    over_quantized: bool | Literal["layers"] = False
+    over_quantized: bool | tuple[str, ...] = False
     disables: bool = False
     starts_anew: str = ""
     trainable: str = ""
@@ -217,8 +217,9 @@ class QuantizerSpec(Spec):
         are quantised already; the backend must run them.
     :param packages: what some bits need beyond ``needs``, in the same words.
     :param trains: what can learn over its weights: ``"adapters"``, ``"anything"`` where a model is loaded into plain weights to
-        be trained or merged, or ``"nothing"``.
-    :param layers: it puts layers of its own in place of torch's; otherwise torch's hold weights that know few operations.
+        be trained or merged (always, where there are no ``kernels`` for packed ones), or ``"nothing"``.
+    :param layers: what holds the weights: ``"linear"``, kinds of torch's linear layer; ``"tensor"``, torch's own with weights
+        that know few operations; or ``"own"``, layers that nobody knows who was not told.
     :param plain_with: the switch with which weights stay plain while training and layers compute with what they will be
         (quantisation-aware training), so that they can learn themselves.
     """
@@ -230,7 +231,7 @@ class QuantizerSpec(Spec):
     kernels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     packages: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     trains: Literal["adapters", "anything", "nothing"] = "adapters"
-    layers: bool = True
+    layers: Literal["linear", "tensor", "own"] = "linear"
     plain_with: Switch | None = None
 
 

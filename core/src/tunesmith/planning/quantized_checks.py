@@ -38,12 +38,12 @@ def _over_quantized(draft: Draft) -> None:
 
 def learns_packed(tuner: TunerSpec, spec: QuantizerSpec) -> bool:
     """Whether a tuner can train over weights that this quantizer holds in few bits."""
-    return tuner.over_quantized is True or (tuner.over_quantized == "layers" and spec.layers)
+    return tuner.over_quantized if isinstance(tuner.over_quantized, bool) else spec.layers in tuner.over_quantized
 
 
 def learns_plain(tuner: TunerSpec, spec: QuantizerSpec) -> bool:
     """Whether a tuner can train where this quantizer leaves weights plain: in aware training it must go through the layers."""
-    return spec.plain_with is None or tuner.saves == "model" or tuner.over_quantized is True
+    return spec.plain_with is None or tuner.saves == "model" or learns_packed(tuner, spec)
 
 
 def _instead(draft: Draft, spec: QuantizerSpec) -> str:

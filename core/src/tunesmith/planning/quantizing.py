@@ -58,10 +58,19 @@ def _quantized(draft: Draft, wish: ModelWish) -> ModelWish:
 def _stays_packed(draft: Draft, wish: ModelWish, spec: QuantizerSpec) -> bool:
     """Whether the weights stay in few bits: not in runs that train or merge what can be loaded into plain weights."""
     trains = "trainers" in draft.command.picks
-    if spec.trains == "anything" and (trains or "exporters" in draft.command.picks):
-        return False
+    if spec.trains == "anything":
+        return bool(spec.kernels) and not (trains or "exporters" in draft.command.picks or _lacks_kernels(draft, spec))
     aware = spec.plain_with is not None and draft.value(spec.plain_with.key) == spec.plain_with.value
     return not (aware and trains and wish.bits)
+
+
+def _lacks_kernels(draft: Draft, spec: QuantizerSpec) -> bool:
+    lacking = [kind for kind in spec.kernels.get(0, ()) for backend in draft.picked("backends") if kind not in backend.kernels]
+    if lacking:
+        names = " and ".join(backend.name for backend in draft.picked("backends"))
+        why = f"the backend {names} runs no {lacking[0]} kernels"
+        draft.notices.append(f"{spec.name} weights are loaded into plain ones: {why}")
+    return bool(lacking)
 
 
 # ---- quantised while loading -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -166,6 +167,20 @@ class QuantizerSuite:
     def _needs_training(self) -> None:
         if self.spec.trains != "adapters":
             pytest.skip(f"{self.spec.trains} can learn over its weights")
+
+
+def recognised(folder: Path, *, command: str = "chat", **held: Any) -> Plan:
+    """The plan for a model whose ``config.json`` says ``held`` of its weights. It has no weights that could be read."""
+    from tunesmith import api
+
+    model = folder / "model"
+    model.mkdir(exist_ok=True)
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
+    config = {"model_type": "llama", **sizes, "quantization_config": held}
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (model / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}', encoding="utf-8")
+    return api.plan({"model_name_or_path": str(model), "backend": "cpu"}, command=command)
 
 
 def held_bytes(value: Any) -> int:

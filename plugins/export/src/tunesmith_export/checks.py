@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith import Problem
-from tunesmith.model_folder import read_json
-from tunesmith.model_stores import place_in
 from tunesmith.plan import Plan
 
 
@@ -23,10 +21,8 @@ def problems(plan: Plan) -> Iterator[Problem]:
     if wish.bits:
         origin = plan.settings["quantization_bit"].origin
         yield Problem(origin, "adapters cannot be merged into quantised weights", "Leave out quantization_bit.")
-    folder = place_in(plan, str(wish.path)).folder
-    if folder is not None and (quantised := read_json(folder, "config.json").get("quantization_config")):
-        method = quantised.get("quant_method", "some")
-        where = plan.settings["model_name_or_path"].origin
+    elif wish.packed:
+        method, where = wish.quantizer.partition("@")[0], plan.settings["model_name_or_path"].origin
         yield Problem(where, f"{wish.path} holds weights quantised by {method}", "Give the model they were made from.")
 
 

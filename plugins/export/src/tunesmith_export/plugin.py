@@ -20,7 +20,7 @@ COMMAND = CommandSpec(
     summary="Merge adapters into a model and write it whole.",
     options=ExportOptions,
     section="Run",
-    picks=("templates", "backends", "exporters"),
+    picks=("templates", "backends", "quantizers", "exporters"),
     requires=("model_name_or_path", "export_dir"),
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from tunesmith.kinds import read_kind
 from tunesmith.options import Range
@@ -37,7 +37,7 @@ class PeftKind:
     summary: str
     target: str
     mergeable: bool
-    over_quantized: bool | Literal["layers"]
+    over_quantized: bool | tuple[str, ...]
     needs: tuple[str, ...]
     options: type
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -50,9 +50,11 @@ def kinds() -> Mapping[str, PeftKind]:
     return {one["name"]: _kind(**one) for one in plain["kinds"]}
 
 
-def _kind(*, options: Sequence[Mapping[str, Any]], needs: Sequence[str], **facts: Any) -> PeftKind:
+def _kind(*, options: Sequence[Mapping[str, Any]], needs: Sequence[str], over_quantized: Any, **facts: Any) -> PeftKind:
+    over = tuple(over_quantized) if isinstance(over_quantized, list) else over_quantized
     fields = {one["name"]: one["field"] for one in options}
-    return PeftKind(**facts, needs=tuple(needs), options=_options(facts["name"], facts["target"], options), fields=fields)
+    made = _options(facts["name"], facts["target"], options)
+    return PeftKind(**facts, needs=tuple(needs), over_quantized=over, options=made, fields=fields)
 
 
 def _options(name: str, target: str, options: Sequence[Mapping[str, Any]]) -> type:

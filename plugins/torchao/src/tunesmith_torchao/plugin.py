@@ -32,7 +32,7 @@ SPEC = QuantizerSpec(
     stores={4: 4.25, 8: 8.1},
     kernels={4: ("cutlass",)},
     packages={4: ("mslk",)},
-    layers=False,
+    layers="tensor",
     plain_with=Switch("quantization_aware"),
 )
 GROUPS = (32, 64, 128, 256)

@@ -1,0 +1,1 @@
+"""The quantizer aqlm: reads models that AQLM has quantised."""

@@ -1,0 +1,1 @@
+"""The quantizer awq: reads models that AWQ has quantised."""

@@ -1,0 +1,1 @@
+"""The quantizer compressed-tensors: reads models in the formats of that library."""

@@ -1,0 +1,1 @@
+"""The quantizer eetq: weights in eight bits on a GPU."""

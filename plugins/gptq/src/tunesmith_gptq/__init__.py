@@ -1,0 +1,1 @@
+"""The quantizer gptq: reads models that GPTQ has quantised."""

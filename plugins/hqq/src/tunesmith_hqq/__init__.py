@@ -1,0 +1,1 @@
+"""The quantizer hqq: weights in one to eight bits, without calibration."""
