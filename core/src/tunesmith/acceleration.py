@@ -44,6 +44,9 @@ class Accelerator(Protocol):
         ``"token"``: called as ``loss(model, inputs, labels, smoothing)`` with the inputs of a batch without its labels; runs
         the model and returns the cross-entropy of each place's next token, (rows, length - 1) in float32, 0 where the label
         is -100, and the model's outputs, which need not hold logits. Whoever wants log-probabilities takes their negatives.
-        A stage may know further names; who does not know one leaves it alone.
+        ``"pairs:KIND"``: called as ``loss(model, inputs, labels, reference, beta)`` with a batch whose rows are the better
+        answers of all pairs, then the worse ones, and the log-probabilities that the reference model gives both, each
+        (pairs,); returns the losses (pairs,), and the log-probabilities of both without gradient.
+        A stage that does not know a name leaves it alone.
         """
         return {}

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from tunesmith.plugins import Plugins
 from tunesmith.specs import StackSpec
 from tunesmith.stacks import place
+from tunesmith.stacks.locking import unmet
 from tunesmith.stacks.making import demands, digests, ours
 from tunesmith.stacks.pip import environment
 
@@ -40,13 +41,12 @@ def faults(spec: StackSpec, plugins: Plugins) -> Iterator[str]:
 
 def stale(stack: place.Stack, spec: StackSpec, plugins: Plugins) -> Iterator[str]:
     """What has changed here since the stack was made; quick, for every run."""
-    wanted = demands(spec, plugins)
-    if stack.demands != wanted:
-        new, old = set(wanted) - set(stack.demands), set(stack.demands) - set(wanted)
-        told = [f"without {', '.join(sorted(new))}"] if new else []
-        told += [f"for {', '.join(sorted(old))}"] if old else []
-        yield f"the stack {spec.name} was made {' and '.join(told) or 'in another order'}"
+    new, old = unmet(stack.demands, demands(spec, plugins))
+    told = [f"without {', '.join(sorted(new))}"] if new else []
+    told += [f"for {', '.join(sorted(old))}"] if old else []
+    if told:
+        yield f"the stack {spec.name} was made {' and '.join(told)}"
     now = digests(ours(plugins, stack.kind))
-    changed = sorted(name for name in {*now, *stack.ours} if now.get(name) != stack.ours.get(name))
+    changed = sorted(name for name, found in now.items() if stack.ours.get(name) != found)
     if changed:
         yield f"the stack {spec.name} holds another state of {', '.join(changed)} than is here"

@@ -21,6 +21,7 @@ from tunesmith.stacks.pip import pip
 LINE = re.compile(r"([A-Za-z0-9._-]+)==(\S+) --hash=(sha256:[0-9a-f]{64})")
 HEADING = "# stack: "
 DEMAND = "# demand: "
+FOR_US = " (for us)"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,16 @@ def demands_of(spec: StackSpec, ours: Iterable[str]) -> tuple[str, ...]:
     :param ours: our own packages in it, whose requirements count too.
     """
     alone = (f"{requirement} (without its dependencies)" for requirement in spec.without_dependencies)
-    return (f"python {spec.python}", *spec.requirements, *alone, *(f"{one} (for us)" for one in foreign_requirements(ours)))
+    return (f"python {spec.python}", *spec.requirements, *alone, *(one + FOR_US for one in foreign_requirements(ours)))
+
+
+def unmet(held: Iterable[str], wanted: Iterable[str]) -> tuple[set[str], set[str]]:
+    """The demands that what is ``held`` does not answer, and those of its own that nobody makes any more.
+
+    It may hold more for packages of ours that are switched off today.
+    """
+    held, wanted = set(held), set(wanted)
+    return wanted - held, {demand for demand in held - wanted if not demand.endswith(FOR_US)}
 
 
 def resolve(python: Path, spec: StackSpec, demands: tuple[str, ...], wheels: Sequence[Path]) -> Lock:

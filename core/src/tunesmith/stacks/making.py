@@ -17,7 +17,7 @@ from tunesmith.errors import TunesmithError
 from tunesmith.plugins import Plugins
 from tunesmith.specs import StackSpec
 from tunesmith.stacks import place, wheels
-from tunesmith.stacks.locking import Lock, demands_of, resolve
+from tunesmith.stacks.locking import Lock, demands_of, resolve, unmet
 from tunesmith.stacks.pip import environment, pip
 
 HOST = "tunesmith-core"
@@ -78,7 +78,7 @@ def create(spec: StackSpec, plugins: Plugins, lock: Path | None, say: Say) -> pl
     folder = place.folder_of(spec.name)
     with alone(folder):
         stack = place.made(spec.name)
-        if stack is not None and lock is None and stack.demands == demands(spec, plugins):
+        if stack is not None and lock is None and not any(unmet(stack.demands, demands(spec, plugins))):
             say(f"The stack {spec.name} is there; its copy of our packages is brought up to date.")
         else:
             stack = _anew(spec, plugins, lock, say)
@@ -96,7 +96,7 @@ def _anew(spec: StackSpec, plugins: Plugins, given: Path | None, say: Say) -> pl
     place.lock_file(spec.name).write_text(lock.text(), encoding="utf-8")
     say(f"Installing {len(lock.packages)} packages by their hashes into {folder}")
     install_locked(python, lock)
-    return place.Stack(spec.name, spec.kind, _version(python), demands(spec, plugins), lock.versions)
+    return place.Stack(spec.name, spec.kind, _version(python), lock.demands, lock.versions)
 
 
 def _make_environment(folder: Path, python: Path, say: Say) -> None:
@@ -120,7 +120,7 @@ def kept_lock(spec: StackSpec, plugins: Plugins) -> Lock | None:
     """The lock that was written before, where it answers today's demands."""
     file = place.lock_file(spec.name)
     lock = Lock.read(file) if file.is_file() else None
-    return lock if lock is not None and lock.demands == demands(spec, plugins) else None
+    return lock if lock is not None and not any(unmet(lock.demands, demands(spec, plugins))) else None
 
 
 def _resolved(python: Path, spec: StackSpec, plugins: Plugins, say: Say) -> Lock:

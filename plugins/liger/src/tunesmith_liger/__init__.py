@@ -1,0 +1,1 @@
+"""Liger's fused kernels, and its chunked losses of preferences."""

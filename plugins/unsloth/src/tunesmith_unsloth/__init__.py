@@ -1,0 +1,1 @@
+"""Load and train through unsloth, in a stack of its own: use_unsloth."""
