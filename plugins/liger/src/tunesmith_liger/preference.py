@@ -104,8 +104,9 @@ def _pair_losses(hidden: torch.Tensor, head: nn.Linear, asked: Asked) -> torch.T
     found = []
     for at in range(count):
         two = [at, count + at]
-        reference = tuple(logps[at : at + 1] for logps in asked.reference)
-        found.append(OnePair.apply(hidden[two], head.weight, asked.labels[two], head.bias, asked.kind, asked.beta, reference))
+        chosen, rejected = (logps[at : at + 1] for logps in asked.reference)
+        facts = {"loss_type": asked.kind, "beta": asked.beta, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+        found.append(OnePair.apply(hidden[two], head.weight, asked.labels[two], head.bias, facts))
     losses, chosen, rejected = zip(*found, strict=True)
     asked.chosen, asked.rejected = torch.cat(chosen).detach(), torch.cat(rejected).detach()
     return torch.stack(losses)
@@ -117,7 +118,7 @@ class OnePair(LigerFusedLinearPreferenceBase):
     preference_loss_fn = staticmethod(LigerFusedLinearDPOFunction.preference_loss_fn)
 
     @staticmethod
-    def forward(ctx: Any, hidden: Any, weight: Any, target: Any, bias: Any, kind: str, beta: float, reference: Any) -> Any:
+    def forward(ctx: Any, hidden: Any, weight: Any, target: Any, bias: Any, facts: Mapping[str, Any]) -> Any:
         """The loss, and the log-probabilities of the better and the worse answer."""
         loss, (chosen, rejected, *_) = LigerFusedLinearPreferenceBase.forward(
             OnePair,
@@ -126,13 +127,10 @@ class OnePair(LigerFusedLinearPreferenceBase):
             weight,
             target,
             bias,
-            beta=beta,
             compute_nll_loss=False,
             compiled=False,
             average_log_prob=False,
-            loss_type=kind,
-            ref_chosen_logps=reference[0],
-            ref_rejected_logps=reference[1],
+            **facts,
         )
         ctx.mark_non_differentiable(chosen, rejected)
         return loss, chosen, rejected
@@ -141,4 +139,4 @@ class OnePair(LigerFusedLinearPreferenceBase):
     def backward(ctx: Any, grad: torch.Tensor, *_: Any) -> Any:
         """Liger has the gradients already: they are scaled."""
         hidden, weight, bias = (None if one is None else one * grad for one in ctx.saved_tensors)
-        return hidden, weight, None, bias, None, None, None
+        return hidden, weight, None, bias, None
