@@ -33,7 +33,7 @@ def suite(name: str, **more: Any) -> type[TemplateSuite]:
 #: What a family does otherwise than the suite takes for granted.
 OTHERWISE: dict[str, dict[str, Any]] = {name: {"ends_with_stop": False} for name in (
     "bailing", "baichuan2", "baichuan2_vllm", "breeze", "chatglm2", "chatglm3", "codegeex4", "cpm", "glm4", "glm4_0414",
-    "glm4_1m", "glm4_5v", "glm4_6", "glm4_7", "glm4_moe", "gpt_oss", "index", "llava", "llava_next", "llava_next_video",
+    "glm4_1m", "glm4_5v", "glm4_6", "glm4_7", "glm4_moe", "gpt", "gpt_oss", "index", "llava", "llava_next", "llava_next_video",
     "dots_ocr", "empty", "falcon", "falcon_11b", "fewshot", "phi", "phi3_5_mini", "phi4_mini", "phi_small",
     "command_r_tool_use",
     "solar", "yayi", "ziya",
