@@ -6,18 +6,22 @@ import json
 import random
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tunesmith.contracts import RewrittenReplies
-from tunesmith.data.conversation import Conversation, Rendered
+from tunesmith.data.conversation import Call, Conversation, Rendered, Text, Turn
 from tunesmith.data.openai_messages import conversation_from_openai
 from tunesmith.errors import TunesmithError
+from tunesmith.plugins import Plugins
 from tunesmith.templates import renderer_for, templates_in
 from tunesmith.templates.auto import AutoRenderer, without_marks
+from tunesmith.templates.likeness import like
 from tunesmith.templates.render import DeclaredRenderer
+from tunesmith.templates.samples import WEATHER
 from tunesmith.templates.sandbox import Refused, run
 from tunesmith.templates.tokenizer_facts import tokenizer_facts
 
@@ -208,3 +212,20 @@ def test_auto_and_the_declared_template_learn_the_same(name: str, tmp_path: Path
         ]
         compared += 1
     assert compared > 3
+
+
+#: The published templates whose answers an installed template reads, calls included.
+READ = ("qwen2_5", "qwen3", "qwen3_5_think", "llama3_1", "glm4moe", "gptoss", "gemma4", "lfm2_v2")
+
+
+@pytest.mark.parametrize("name", READ)
+def test_auto_reads_back_what_it_writes(name: str, tmp_path: Path) -> None:
+    plugins = Plugins(only=["chat-templates"])
+    renderer = AutoRenderer(own(trl_template(name), tmp_path).facts, {}, partial(like, plugins=plugins))
+    call = Call("find_weather", {"place": "Oslo", "days": 2, "more": {"clear": True}}, "abcdefgh1")
+    asked = Turn("user", (Text("Is it cold?"),))
+    whole = renderer.render(Conversation((asked, Turn("assistant", (call,))), (WEATHER,)))
+    said = whole.text[slice(*whole.learned[-1])]
+    found = [part for part in renderer.parse_reply(said).parts if isinstance(part, Call)]
+    assert [(part.name, part.arguments) for part in found] == [(call.name, call.arguments)], said
+    assert renderer.parse_reply("Just words.").parts == (Text("Just words."),)

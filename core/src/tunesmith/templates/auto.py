@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -48,17 +49,24 @@ class AutoRenderer(Renderer):
     """Renders by the chat template of a tokenizer's files.
 
     :param options: what the run says: ``default_system``, ``enable_thinking``, ``preserve_thinking``, ``date``.
+    :param find_reader: finds a renderer that writes answers alike, to read them back by (:mod:`tunesmith.templates.likeness`).
     """
 
     name = "auto"
 
-    def __init__(self, facts: TokenizerFacts, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        facts: TokenizerFacts,
+        options: Mapping[str, Any],
+        find_reader: Callable[[AutoRenderer], Renderer | None] | None = None,
+    ) -> None:
         if facts.chat_template is None:
             raise TunesmithError(
                 f"The tokenizer in {facts.folder} brings no chat template.",
                 "Name one: template: NAME (tunesmith template list)",
             )
         self.source = facts.chat_template
+        self.find_reader = find_reader
         self.facts = facts
         self.options = dict(options)
         self.day = self.options.get("date") or DEFAULT_DAY
@@ -270,10 +278,19 @@ class AutoRenderer(Renderer):
         ends = [token for token in self.facts.special if tail.startswith(token)]
         return tuple(dict.fromkeys([*sorted(ends, key=len, reverse=True)[:1], *stops]))
 
+    @cached_property
+    def _reader(self) -> Renderer | None:
+        """Looked for when the first answer is read, and only where the template knows of calls or reasoning."""
+        knows = "tool" in self.source or "think" in self.source
+        return self.find_reader(self) if knows and self.find_reader is not None else None
+
     def parse_reply(self, text: str) -> Turn:
-        """Generated text → an assistant turn, by the tags that the template's own text mentions."""
+        """Generated text → an assistant turn, as the template that writes alike reads it, else by the tags that the
+        template's own text mentions."""
         for stop in self.stop:
             text = text.removesuffix(stop)
+        if self._reader is not None:
+            return self._reader.parse_reply(text)
         thought, words = read_back(text, _THINK if "</think>" in self.source else None)
         words, calls = parse_calls(words, _TAGGED if "<tool_call>" in self.source else None)
         parts: list[Part] = [Thought(thought)] if thought else []

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,12 +109,13 @@ def make_renderer(plan: Plan, plugins: Plugins, model_folder: Path) -> Renderer:
     options = run_options(plan)
     if wanted in (None, AUTO):
         from tunesmith.templates.auto import AutoRenderer
+        from tunesmith.templates.likeness import like
 
         if _value(plan, "tool_format"):
             raise TunesmithError(
                 "tool_format has no meaning with the tokenizer's own template.", "Name a template, or leave it out."
             )
-        return AutoRenderer(facts, options)
+        return AutoRenderer(facts, options, partial(like, plugins=plugins))
     spec = spec_for(str(wanted), plugins, Path(plan.config_folder))
     renderer = declared(spec, plugins, tool_format=_value(plan, "tool_format"), options=options | facts.ends())
     check_tokens(renderer, facts)

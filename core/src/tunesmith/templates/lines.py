@@ -85,4 +85,4 @@ def fitting(renderer: DeclaredRenderer | AutoRenderer, line: Line) -> Renderer:
     """The renderer with the options of a line."""
     if isinstance(renderer, DeclaredRenderer):
         return renderer.with_options(**line.options)
-    return AutoRenderer(renderer.facts, {**renderer.options, **line.options})
+    return AutoRenderer(renderer.facts, {**renderer.options, **line.options}, renderer.find_reader)
