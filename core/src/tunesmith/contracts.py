@@ -93,8 +93,12 @@ class Renderer(Protocol):
         """
 
     @abstractmethod
-    def parse_reply(self, text: str) -> Turn:
-        """Read generated text (without the stop token) as an assistant turn with its thought, text and calls."""
+    def parse_reply(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Turn:
+        """Read generated text (without the stop token) as an assistant turn with its thought, text and calls.
+
+        :param tools: those the model was offered. Some families write arguments bare; there the schemas tell ``12`` from
+            ``"12"``.
+        """
 
     @abstractmethod
     def chat_template(self) -> str:

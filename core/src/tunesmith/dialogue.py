@@ -53,7 +53,7 @@ class Dialogue:
                 yield delta.text
         finally:
             deltas.close()  # type: ignore[attr-defined]
-            self.turns.append(self.engine.renderer.parse_reply("".join(said)))
+            self.turns.append(self.engine.renderer.parse_reply("".join(said), self.tools))
 
     def clear(self) -> None:
         """Forget every turn; system prompt and tools stay."""

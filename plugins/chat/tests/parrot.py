@@ -22,7 +22,7 @@ class Reader:
 
     stop = ()
 
-    def parse_reply(self, text: str) -> Turn:
+    def parse_reply(self, text: str, tools: tuple[dict[str, object], ...] = ()) -> Turn:
         if text.startswith("{"):
             call = json.loads(text)
             return Turn("assistant", (Call(call["name"], call["arguments"]),))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tunesmith import ToolSyntaxSpec
+from tunesmith.data.conversation import Call, Conversation, Text, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.templates import renderer_for, syntax_in, templates_in
 from tunesmith.templates.lines import Line
@@ -96,3 +97,18 @@ def test_summaries_and_sources_are_told(name: str) -> None:
 
     assert SPECS[name].summary
     assert read_template(SPECS[name]).source
+
+
+@pytest.mark.parametrize("name", ["qwen3_5", "glm4_moe", "glm4_7", "minimax2", "mimo_v2", "seed_oss", "hy3"])
+def test_bare_arguments_are_read_as_their_schemas_have_them(name: str) -> None:
+    """Text that reads like a number stays text where the tool wants text."""
+    fields = {"zip": {"type": "string"}, "days": {"type": "integer"}, "note": {"type": ["string", "null"]}}
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": fields}}}
+    renderer, call = renderer_for(SPECS[name]), Call("find", {"zip": "01234", "days": 12, "note": '{"a": 1}'})
+    whole = renderer.render(Conversation((Turn("user", (Text("Hi"),)), Turn("assistant", (call,))), (tool,)))
+    said = whole.text[slice(*whole.learned[-1])]
+    found = [part for part in renderer.parse_reply(said, (tool,)).parts if isinstance(part, Call)]
+    assert [dict(part.arguments) for part in found] == [call.arguments], said
+    bare = [part for part in renderer.parse_reply(said).parts if isinstance(part, Call)]
+    assert bare[0].arguments["days"] == 12
+    assert bare[0].arguments["note"] == {"a": 1}

@@ -284,13 +284,13 @@ class AutoRenderer(Renderer):
         knows = "tool" in self.source or "think" in self.source
         return self.find_reader(self) if knows and self.find_reader is not None else None
 
-    def parse_reply(self, text: str) -> Turn:
+    def parse_reply(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Turn:
         """Generated text → an assistant turn, as the template that writes alike reads it, else by the tags that the
         template's own text mentions."""
         for stop in self.stop:
             text = text.removesuffix(stop)
         if self._reader is not None:
-            return self._reader.parse_reply(text)
+            return self._reader.parse_reply(text, tools)
         thought, words = read_back(text, _THINK if "</think>" in self.source else None)
         words, calls = parse_calls(words, _TAGGED if "<tool_call>" in self.source else None)
         parts: list[Part] = [Thought(thought)] if thought else []

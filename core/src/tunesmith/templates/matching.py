@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tunesmith.data.conversation import Call
@@ -31,6 +32,8 @@ def match_call(
     slot: Slot, text: str, at: int, parts: Mapping[str, Slot] | None = None, then: tuple[str, ...] = ()
 ) -> tuple[int, Call] | None:
     """Read one call at ``at`` → where it ends, and the call; ``None`` where the text does not fit the slot.
+
+    Among the arguments may be :class:`Bare` values, for :func:`settled`.
 
     :param parts: the named pieces that the slot may write.
     :param then: what should follow, if the text does not end. A call that something else follows is taken where no way to
@@ -179,10 +182,42 @@ def _collected(node: Each, items: list[Found]) -> Any:
 def _read(text: str, node: Value) -> Any:
     """A value written bare: what it was before a filter printed it, where the text tells."""
     if "printed" in node.filters:
-        return literal(text)
+        return _bare_or_text(text, literal(text))
     if "text_or_json" in node.filters:
         try:
-            return json.loads(text)
+            return _bare_or_text(text, json.loads(text))
         except ValueError:
             return text
     return text
+
+
+def _bare_or_text(text: str, value: Any) -> Any:
+    return text if value == text else Bare(text, value)
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A value that is written without quotes, so that its text alone does not tell ``12`` from ``"12"``."""
+
+    text: str
+    value: Any
+
+
+def settled(value: Any, schema: Any) -> Any:
+    """A value as its JSON schema has it: text where only text may stand, else what the text reads as."""
+    schema = schema if isinstance(schema, Mapping) else {}
+    if isinstance(value, Bare):
+        return value.text if _is_text(schema, value) else value.value
+    if isinstance(value, Mapping):
+        fields = schema.get("properties")
+        known = fields if isinstance(fields, Mapping) else {}
+        return {key: settled(inner, known.get(key)) for key, inner in value.items()}
+    return [settled(inner, schema.get("items")) for inner in value] if isinstance(value, list) else value
+
+
+def _is_text(schema: Mapping[str, Any], value: Bare) -> bool:
+    kinds = schema.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(kinds, list) or "string" not in kinds:
+        return False
+    return set(kinds) <= {"string", "null"} and not (value.value is None and "null" in kinds)

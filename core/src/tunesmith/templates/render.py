@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -108,25 +108,25 @@ class DeclaredRenderer(Renderer):
         declared = written(self._writers.declare, {**self._base, "tools": thread.tools, "system": thread.system})
         return "\n\n".join(text for text in (thread.system, declared) if text)
 
-    def parse_reply(self, text: str) -> Turn:
+    def parse_reply(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Turn:
         """Generated text → an assistant turn; see :meth:`tunesmith.contracts.Renderer.parse_reply`."""
         for stop in self.stop:
             text = text.removesuffix(stop)
         text = text.removesuffix(self._writers.tail)
-        thought, words, calls = self._parsed(text)
+        thought, words, calls = self._parsed(text, tools)
         words = _without_first(words.strip() if calls or self._writers.trims else words, self._writers.leads)
         parts: list[Part] = [Thought(thought)] if thought else []
         if words or not (calls or parts):
             parts.append(Text(words))
         return Turn("assistant", (*parts, *calls))
 
-    def _parsed(self, text: str) -> tuple[str, str, tuple[Call, ...]]:
+    def _parsed(self, text: str, known: Sequence[Mapping[str, Any]]) -> tuple[str, str, tuple[Call, ...]]:
         template = self.template
         if template.channels is not None:
             return read_channels(text, template.channels)
         thought, words = read_back(text, template.thinking)
         tools = template.tools if not isinstance(template.tools, str) else None
-        return thought, *parse_calls(words, tools, template.parts)
+        return thought, *parse_calls(words, tools, template.parts, known)
 
     # -- elsewhere ---------------------------------------------------------------------------------------------------
 

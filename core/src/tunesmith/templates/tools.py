@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tunesmith.contracts import ToolSyntax
 from tunesmith.data.conversation import Call
-from tunesmith.templates.matching import match_call
+from tunesmith.templates.matching import match_call, settled
 from tunesmith.templates.model import Each, If, Slot, Template, ToolTable, Trim, Value, Words, writes
 
 _DECODER = json.JSONDecoder()
@@ -42,11 +42,15 @@ def _plain(slot: Slot) -> str:
 
 
 def parse_calls(
-    text: str, tools: ToolTable | ToolSyntax | None, parts: Mapping[str, Slot] | None = None
+    text: str,
+    tools: ToolTable | ToolSyntax | None,
+    parts: Mapping[str, Slot] | None = None,
+    known: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[str, tuple[Call, ...]]:
     """Generated text → the words beside the calls, and the calls. Text that only looks like a call stays words.
 
     :param parts: the template's parts, which a syntax may write besides its own.
+    :param known: the tools that could be called; their schemas tell text from numbers where a syntax writes both bare.
     """
     if tools is None:
         return text, ()
@@ -54,8 +58,8 @@ def parse_calls(
         words, calls = tools.parse(text)
         return words, tuple(calls)
     shape = json_shape(tools)
-    known = {**(parts or {}), **tools.parts}
-    found = list(_json_calls(text, shape, tools.alone) if shape else _matched_calls(text, tools, known))
+    pieces = {**(parts or {}), **tools.parts}
+    found = list(_json_calls(text, shape, tools.alone) if shape else _matched_calls(text, tools, pieces))
     if not found:
         return text, ()
     start, end = found[0][0], found[-1][1]
@@ -66,7 +70,13 @@ def parse_calls(
     before = text[:start].rstrip().removesuffix(_plain(tools.open)).rstrip() if _plain(tools.open) else text[:start].rstrip()
     if shape is None and tools.alone and (before or after):
         return text, ()
-    return (before + ("\n" if before and after else "") + after), tuple(call for _, _, call in found)
+    return (before + ("\n" if before and after else "") + after), tuple(_settled(call, known) for _, _, call in found)
+
+
+def _settled(call: Call, known: Sequence[Mapping[str, Any]]) -> Call:
+    functions = (tool.get("function", tool) for tool in known)
+    schema = next((function.get("parameters") for function in functions if function.get("name") == call.name), None)
+    return replace(call, arguments=settled(call.arguments, schema))
 
 
 def _last(slot: Slot) -> str:
