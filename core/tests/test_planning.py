@@ -362,3 +362,61 @@ def test_an_optimizer_of_transformers_says_what_to_install(make: MakePlan, monke
 )
 def test_an_optimizer_of_transformers_that_would_not_do_is_refused(make: MakePlan, keys: dict[str, str], words: str) -> None:
     assert words in problems(make, **keys)
+
+
+# ---- what is changed in a model before it learns -----------------------------------------------------------------------
+
+
+def test_described_words_are_added_to_those_given_one_by_one(make: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "words.yaml").write_text('"<calm>": quiet\n"<storm>": loud\n', encoding="utf-8")
+    plan = make(add_tokens="<a>", new_special_tokens_config=str(tmp_path / "words.yaml"), init_special_tokens="desc_init")
+    assert plan["add_tokens"] == ("<a>", "<calm>", "<storm>")
+    assert plan.settings["add_tokens"].origin.startswith("read from")
+    assert "3 tokens are added: <a>, <calm>, <storm>" in plan.notices
+    assert any("the rows of new tokens do not learn: finetuning_type: lora" in notice for notice in plan.notices)
+    learns = make(add_tokens="<a>", additional_target="embed_tokens,lm_head")
+    assert not any("do not learn" in notice for notice in learns.notices)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "there is no file"),
+        ("[a, b]", "maps no words to descriptions"),
+        ("a: {", "is no YAML"),
+        ("'<a>': ''", "'<a>' has no description in words"),
+    ],
+)
+def test_a_file_of_words_that_cannot_be_read(make: MakePlan, tmp_path: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        (tmp_path / "words.yaml").write_text(text, encoding="utf-8")
+    assert words in problems(make, new_special_tokens_config=str(tmp_path / "words.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"init_special_tokens": "desc_init"}, "init_special_tokens: desc_init needs descriptions"),
+        ({"add_tokens": "<a>", "add_special_tokens": "<a>"}, "<a>: in add_tokens and in add_special_tokens"),
+        ({"rope_scaling": "yarn", "cutoff_len": 16}, "rope_scaling: yarn has nothing to stretch: cutoff_len is 16"),
+        ({"upcast_layernorm": True, "pure_bf16": True}, "upcast_layernorm needs mixed precision"),
+        ({"moe_aux_loss_coef": 0.1}, "moe_aux_loss_coef: this model has no router"),
+        ({"shift_attn": True}, "shift_attn"),
+        ({"mixture_of_depths": "convert"}, "mixture_of_depths"),
+        ({"offload_folder": "somewhere"}, "offload_folder"),
+    ],
+)
+def test_changes_that_cannot_be_made(make: MakePlan, keys: dict[str, Any], words: str) -> None:
+    assert words in problems(make, **keys)
+
+
+def test_stretched_positions_are_shown(make: MakePlan) -> None:
+    found = [notice for notice in make(rope_scaling="linear", cutoff_len=100000).notices if "rope_scaling" in notice]
+    assert found
+    assert "linear stretches positions from" in found[0]
+
+
+def test_changes_are_left_to_training(make: MakePlan) -> None:
+    plan = make("chat", add_tokens="<a>", dataset=None, output_dir=None)
+    assert plan["add_tokens"] == ()
+    assert "add_tokens is for training; what was trained with it brings it along" in plan.notices

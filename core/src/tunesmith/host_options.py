@@ -1,4 +1,4 @@
-"""The keys that the host itself owns, in four groups: model, data, generation and run.
+"""The keys that the host itself owns, in five groups: model, preparation, data, generation and run.
 
 Names and defaults are those that users of flat configurations already know; ``keys.csv`` says where a default differs and why.
 """
@@ -46,6 +46,33 @@ class ModelOptions:
     quantization_bit: Annotated[int | None, "Load the weights in this many bits.", Range(least=1, most=8)] = None
     hf_hub_token: Annotated[str | None, "Token for the Hugging Face Hub."] = None
     trust_remote_code: Annotated[bool, "Run code that comes with the model, at a pinned commit or from a local folder."] = False
+
+
+@dataclass(frozen=True)
+class PreparationOptions:
+    """What is changed in a model before it learns."""
+
+    add_tokens: Annotated[tuple[str, ...], "Words to add to the vocabulary, for data to contain."] = ()
+    add_special_tokens: Annotated[
+        tuple[str, ...], "Special tokens to add, for templates to write; in the text of data they stay text."
+    ] = ()
+    new_special_tokens_config: Annotated[
+        str | None, "YAML file that maps each word to add to a description of what it means."
+    ] = None
+    init_special_tokens: Annotated[
+        Literal["noise_init", "desc_init", "desc_init_w_noise"],
+        "How new rows start: near the mean of all rows, as the mean of their description's rows, or near that.",
+    ] = "noise_init"
+    resize_vocab: Annotated[bool, "Grow the embeddings to the tokenizer's size, in steps of 64 rows."] = False
+    rope_scaling: Annotated[
+        Literal["linear", "dynamic", "yarn", "llama3"] | None, "Stretch rotary positions to cutoff_len, in this way."
+    ] = None
+    upcast_layernorm: Annotated[bool, "Hold normalisation weights that do not learn in float32."] = False
+    upcast_lmhead_output: Annotated[bool, "Hand the logits on in float32."] = False
+    moe_aux_loss_coef: Annotated[
+        float | None, "Weight of the loss that keeps a router's experts equally busy.", Range(least=0)
+    ] = None
+    print_param_status: Annotated[bool, "Log every weight with its shape, number format, device and whether it learns."] = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +155,7 @@ class RunOptions:
 #: The host's groups of keys, in the order in which they are listed.
 HOST_GROUPS: tuple[tuple[str, type], ...] = (
     ("model", ModelOptions),
+    ("preparation", PreparationOptions),
     ("data", DataOptions),
     ("generation", GenerationOptions),
     ("run", RunOptions),

@@ -16,6 +16,8 @@ from tunesmith.specs import AdapterMark
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+#: What an adapter's folder says about changes that its model needs before the adapter fits.
+BASE_CHANGES = "base_changes.json"
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.gguf")
 
 

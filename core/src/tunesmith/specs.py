@@ -179,11 +179,13 @@ class TrainerSpec(Spec):
     :param wants: the kinds of example it can learn from; a dataset that yields none of them is a plan error.
     :param roles: the models it works with, the policy first. :mod:`tunesmith.roles` has those that several stages share.
     :param defaults: the stage's own defaults for keys that somebody else owns; shown as such in the plan.
+    :param router_loss: it learns from the loss that a mixture of experts has for its router (``aux_loss`` of its output).
     """
 
     wants: tuple[ExampleKind, ...] = ()
     roles: tuple[Role, ...] = (POLICY,)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    router_loss: bool = False
 
 
 @dataclass(frozen=True)

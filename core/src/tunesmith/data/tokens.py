@@ -21,9 +21,9 @@ from tunesmith.data.conversation import Conversation, Piece, Rendered, Text, Tok
 from tunesmith.data.stretches import REMEMBERED, SHORT, Batch, Reader, Splitter
 from tunesmith.data.tokenizer_files import CONFIG, FILE, TokenizerFiles, read_tokenizer
 from tunesmith.errors import TunesmithError
-from tunesmith.model_folder import check_pinned, read_json
+from tunesmith.model_folder import BASE_CHANGES, check_pinned, read_json
 from tunesmith.model_stores import place_in
-from tunesmith.plan import Plan
+from tunesmith.plan import ModelWish, Plan
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,12 +129,18 @@ def _assemble(batch: Batch) -> list[Encoded]:
 _SAMPLE = Conversation((Turn("user", (Text("a"),)), Turn("assistant", (Text("b"),)), Turn("user", (Text("c"),))))
 
 
-def tokenizer_folder(plan: Plan) -> Path:
-    """The folder of the policy's tokenizer.
+def tokenizer_folder(plan: Plan, wish: ModelWish | None = None) -> Path:
+    """The folder of a model's tokenizer, the policy's unless ``wish`` says whose: beside the model, or beside the last of its
+    adapters that brought tokens of its own.
 
     :raises TunesmithError: the model is not on this machine.
     """
-    wish = plan.models["policy"]
+    wish = wish or plan.models["policy"]
+    for name in reversed(wish.adapters):
+        folder = place_in(plan, name).folder
+        inside = folder / (_setting(plan, "adapter_folder") or "") if folder else None
+        if inside and (inside / BASE_CHANGES).is_file():
+            return inside
     return place_in(plan, str(wish.path)).found()
 
 

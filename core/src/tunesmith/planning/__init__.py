@@ -10,6 +10,7 @@ from tunesmith.planning.choose import choose
 from tunesmith.planning.datasets import find_datasets
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.estimate import estimate
+from tunesmith.planning.preparing import prepare
 from tunesmith.planning.quantizing import quantize
 from tunesmith.planning.recorded_run import recall
 from tunesmith.planning.roles import wish
@@ -18,7 +19,7 @@ from tunesmith.planning.template_advice import advise
 from tunesmith.plugins import Broken, Plugins
 
 #: Each step reads what the ones before it decided.
-STEPS = (recall, choose, wish, quantize, settle, find_datasets, advise, check, estimate)
+STEPS = (recall, choose, wish, quantize, settle, prepare, find_datasets, advise, check, estimate)
 
 
 def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = False) -> Plan:

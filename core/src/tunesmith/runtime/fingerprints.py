@@ -61,7 +61,8 @@ def model_hash(folder: Path) -> str:
 def tokenizer_hash(plan: Plan, folder: Path) -> str:
     """Changes with any file of the tokenizer, and with how it is asked to read."""
     files = [file.read_bytes() for file in tokenizer_files(folder)]
-    how = {key: plan[key] for key in ("use_fast_tokenizer", "split_special_tokens")}
+    keys = ("use_fast_tokenizer", "split_special_tokens", "add_tokens", "add_special_tokens")
+    how = {key: plan[key] for key in keys if key in plan.settings and plan[key] not in ((), [])}
     return _sha256(*files, json.dumps(how).encode())
 
 

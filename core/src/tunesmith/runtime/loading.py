@@ -30,7 +30,8 @@ from tunesmith.model_stores import place_in
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.planning.attention import kernel_of
 from tunesmith.plugins import Plugins
-from tunesmith.runtime import precision
+from tunesmith.runtime import base_changes, precision
+from tunesmith.runtime.new_tokens import add_tokens
 from tunesmith.runtime.value_head import add_value_head
 from tunesmith.specs import TunerSpec
 
@@ -85,12 +86,21 @@ def load_config(plan: Plan, path: str) -> PreTrainedConfig:
 
 
 def load_tokenizer(plan: Plan, wish: ModelWish) -> PreTrainedTokenizerBase:
-    """The tokenizer beside the model, padding on the right, with a padding token in any case.
+    """The tokenizer of a model with the tokens that the run adds, padding on the right, with a padding token in any case.
 
     :raises TunesmithError: there is none, or it cannot be read.
     """
-    path = str(wish.path)
-    folder = model_folder(plan, path)
+    tokenizer = read_tokenizer(plan, wish)
+    add_tokens(tokenizer, plan)
+    return tokenizer
+
+
+def read_tokenizer(plan: Plan, wish: ModelWish) -> PreTrainedTokenizerBase:
+    """The same without the tokens that the run adds.
+
+    :raises TunesmithError: there is none, or it cannot be read.
+    """
+    folder = tokens.tokenizer_folder(plan, wish)
     kwargs: dict[str, Any] = {"use_fast": plan["use_fast_tokenizer"], "trust_remote_code": tokens.runs_own_code(plan, folder)}
     if plan["split_special_tokens"]:
         kwargs["split_special_tokens"] = True
@@ -128,6 +138,7 @@ def finish_frozen(
 ) -> PreTrainedModel:
     """Put the last adapter on a model that will not learn, and its value head where it rates texts."""
     if adapter is not None:
+        base_changes.change_rows(model, adapter)
         model = tuner_for(plan, plugins, adapter).load(model, adapter, trainable=False)
     if wish.head == "value":
         add_value_head(model, value_head_folder(plan, wish))
@@ -159,6 +170,7 @@ def _merge_one(plan: Plan, plugins: Plugins, model: PreTrainedModel, folder: Pat
             f"{folder} holds a {spec.name} adapter, which cannot be merged.", "Serve it beside its model instead."
         )
     tuner = tuner_for(plan, plugins, folder)
+    base_changes.change_rows(model, folder)
     return tuner.merge(tuner.load(model, folder, trainable=False))
 
 
@@ -185,7 +197,7 @@ def load_base(
     """
     path = str(wish.path)
     folder = model_folder(plan, path)
-    config = load_config(plan, path)
+    config = base_changes.changed_config(load_config(plan, path), plan, wish, training=training and not exact)
     own = config.dtype if isinstance(config.dtype, torch.dtype) else None
     kwargs: dict[str, Any] = {"trust_remote_code": runs_own_code(plan, path, folder), **attention(plan, plugins)}
     if training:

@@ -19,16 +19,20 @@ from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import loading, precision
 from tunesmith.runtime.arguments import Demand, build_arguments
+from tunesmith.runtime.base_changes import BaseChanges, change_rows, changes_of
 from tunesmith.runtime.checkpoint import Checkpoint, clean_up, find_checkpoint
 from tunesmith.runtime.drift import check_drift
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
+from tunesmith.runtime.new_tokens import NO_ROWS, grow, grows
 from tunesmith.runtime.processes import first_decides
 from tunesmith.runtime.speaking import no_bars, speak
 from tunesmith.runtime.stopping import generation_config
 from tunesmith.runtime.streaming import StreamedRows
 from tunesmith.runtime.twin import Twin
+from tunesmith.runtime.upcasting import upcast
 from tunesmith.runtime.value_head import add_value_head, head_aside, write_value_head
+from tunesmith.runtime.weight_listing import listing
 from tunesmith.templates import make_renderer
 
 if TYPE_CHECKING:
@@ -63,6 +67,8 @@ class Session:
     """Whether what learns starts from nothing, so that the tuner may fit it to the data before the first step."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     models: dict[str, PreTrainedModel] = field(default_factory=dict)
+    changes: BaseChanges | None = None
+    """What was changed in the policy's model before its tuner came, where anything was."""
     twin: Twin | None = None
     """What the policy starts from, where another role has the same weights with another adapter."""
     tokenizer: Any = None
@@ -105,6 +111,8 @@ class Session:
             config.use_cache = self.args.use_cache
         if head is not None:
             write_value_head(head.state_dict(), folder)
+        if self.changes is not None and not loading.saves_model(self.plan, self.plugins):
+            self.changes.write(folder)
         self.save_tokenizer(folder)
 
     def save_tokenizer(self, folder: Path) -> None:
@@ -279,6 +287,7 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
         model = loading.load_base(plan, plugins, replace(wish, path=str(saved)), session.backend, training=True, exact=True)
     else:
         model = loading.load_model(plan, plugins, wish, session.backend, training=True)
+    session.changes = None if saved is not None and whole else _changed(session, wish, model, saved)
     if wish.packed:
         loading.freeze_packed(model)
     for accelerator in session.accelerators:
@@ -288,11 +297,23 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
     if wish.head == "value":
         add_value_head(model, saved or loading.value_head_folder(plan, wish))
     precision.settle(model, plan, session.backend, adapter=not whole)
+    upcast(model, plan)
     for accelerator in session.accelerators:
         model = accelerator.after_tuner(model)
-    for line in tuner.describe(model):
+    for line in (*tuner.describe(model), *listing(model, plan)):
         log.info(line)
     return model
+
+
+def _changed(session: Session, wish: ModelWish, model: PreTrainedModel, saved: Path | None) -> BaseChanges | None:
+    """Give the model the rows that the run's tokens need, or those that the adapter it goes on with was learned over."""
+    plan = session.plan
+    _, last = loading.split_adapters(plan, session.plugins, wish, training=True)
+    folder = saved or last
+    change_rows(model, folder)
+    read = saved is None and grows(plan)
+    rows = grow(model, loading.read_tokenizer(plan, wish), plan) if read else NO_ROWS
+    return changes_of(model, plan, folder, rows)
 
 
 def _applied(session: Session, model: PreTrainedModel, saved: Path | None) -> PreTrainedModel:

@@ -11,6 +11,7 @@ import torch
 from tunesmith import TunesmithError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.runtime.base_changes import change_rows
 from tunesmith.runtime.loading import adapter_folder, spec_of, tuner_for
 
 from tunesmith_export.answers import Answers, Difference, answers, difference
@@ -56,8 +57,11 @@ def merge_all(
     :raises TunesmithError: an adapter or its merge changes nothing, or the merge does not answer as the adapter did.
     """
     merges = []
+    adapters = find_adapters(plan, plugins, plan.models["policy"].adapters)
+    for folder, _ in adapters:
+        change_rows(model, folder)
     now = answers(model, prompts) if prompts else None
-    for folder, name in find_adapters(plan, plugins, plan.models["policy"].adapters):
+    for folder, name in adapters:
         tuner = tuner_for(plan, plugins, folder)
         model = tuner.load(model, folder, trainable=False).eval()
         tuned = answers(model, prompts) if prompts else None

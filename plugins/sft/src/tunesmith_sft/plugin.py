@@ -30,6 +30,7 @@ STAGES = (
         options=SftOptions,
         wants=("conversation",),
         roles=(POLICY, replace(REFERENCE, needed="tunesmith_sft.plugin:anchors")),
+        router_loss=True,
     ),
     TrainerSpec(
         "pt",
@@ -37,6 +38,7 @@ STAGES = (
         "Learn all of plain text.",
         wants=("document",),
         defaults={"packing": True},
+        router_loss=True,
     ),
 )
 NAMES = frozenset(stage.name for stage in STAGES)

@@ -9,6 +9,7 @@ import torch
 from transformers import Trainer
 from tunesmith.runtime.checkpointing_trainer import SessionTrainer
 from tunesmith.runtime.collate import IGNORED, learned
+from tunesmith.runtime.router_loss import router_loss, router_weight
 from tunesmith.runtime.token_loss import plain_losses, weighted_mean
 
 from tunesmith_sft.objectives import Objective
@@ -63,13 +64,17 @@ class TokenTrainer(SessionTrainer, Trainer):
         fused = self.objective or self.session.losses.get("token")
         if return_outputs and self.accuracy and self.objective is None:
             fused = None  # guesses are counted on logits, which only the plain way makes
-        if fused is None and "loss_weights" not in inputs and self.model_accepts_loss_kwargs:
+        balance = router_weight(self.session.plan) if model.training else 0.0
+        if fused is None and "loss_weights" not in inputs and self.model_accepts_loss_kwargs and not balance:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs = dict(inputs)
+        share = learned(inputs)
+        inputs = {**inputs, "output_router_logits": True} if balance else dict(inputs)
         weights, labels = inputs.pop("loss_weights", None), inputs.pop("labels")
         total = num_items_in_batch if num_items_in_batch is not None else learned({"labels": labels}).clamp(min=1)
         losses, outputs = (fused or plain_losses)(model, inputs, labels, self.args.label_smoothing_factor)
         loss = weighted_mean(losses, weights, total)
+        if balance:  # by this batch's share of the accumulated one, so that the sum is a mean
+            loss = loss + balance * router_loss(outputs) * share / total
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, outputs) if return_outputs else loss
