@@ -64,7 +64,7 @@ def spec_page() -> Iterator[str]:
     ]
     yield "## Axes"
     yield table(("hook", "word", "spec", "key that picks"), rows)
-    for node in tree.body:
+    for node in [*tree.body, *module_of(CORE.source / "role_specs.py").body]:
         if isinstance(node, ast.ClassDef):
             yield from _class(node)
 
