@@ -282,6 +282,30 @@ def combination_page() -> Iterator[str]:
         yield from page(Place.for_planning(Path(folder), own_plugins()))
 
 
+def tuner_page() -> Iterator[str]:
+    """Every tuner with what its spec says of it."""
+    yield "# Tuners"
+    yield (
+        "What `finetuning_type` may name. *Saves*: the whole model, or an adapter beside it. *Merged*: it can be folded into\n"
+        "plain weights. *Off*: switched off, the model is its own reference. Which of them train over weights in few bits is\n"
+        "on the page [What goes together](combinations.md)."
+    )
+    offers = sorted(own_plugins().tuners, key=lambda offer: (offer.owner.distribution, offer.spec.name))
+    rows = [
+        (
+            f"`{offer.spec.name}`",
+            offer.spec.summary,
+            offer.spec.saves,
+            "yes" if offer.spec.mergeable else "no",
+            "yes" if offer.spec.disables else "no",
+            ", ".join(offer.spec.needs),
+            f"`{offer.owner.distribution}`",
+        )
+        for offer in offers
+    ]
+    yield table(("tuner", "what learns", "saves", "merged", "off", "needs", "comes with"), rows)
+
+
 PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "commands.md": commands,
     "keys.md": keys,
@@ -289,6 +313,7 @@ PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "specs.md": spec_page,
     "contracts.md": contract_page,
     "templates.md": template_page,
+    "tuners.md": tuner_page,
     "combinations.md": combination_page,
     "kit.md": kit,
     "python.md": python,

@@ -174,18 +174,23 @@ class TunerSuite:
             assert (tmp_path / "config.json").is_file(), "a whole model needs its configuration beside it"
 
     def test_merged_it_answers_the_same(self, tmp_path: Path) -> None:
-        """Merged, it is a model of the base's own class with the base's own weights' names, and answers the same."""
+        """Merged, as it is or from what was saved, it answers the same, in the base's own class with its weights' names."""
         if not self.spec.mergeable:
             pytest.skip("the spec says that it cannot be merged")
         tuner, model = self.trained()
         expected = logits(model)
+        (tmp_path / "saved").mkdir()
+        tuner.save(model, tmp_path / "saved")
+        again = self.tuner()
+        exported = again.merge(again.load(self.model(), tmp_path / "saved", trainable=False))
+        assert torch.allclose(logits(exported), expected, atol=self.tolerance)
         merged = tuner.merge(model)
         base = self.model()
         assert type(merged) is type(base)
         assert set(merged.state_dict()) == set(base.state_dict())
         assert torch.allclose(logits(merged), expected, atol=self.tolerance)
-        merged.save_pretrained(tmp_path)
-        assert torch.allclose(logits(type(base).from_pretrained(tmp_path)), expected, atol=self.tolerance)
+        merged.save_pretrained(tmp_path / "merged")
+        assert torch.allclose(logits(type(base).from_pretrained(tmp_path / "merged")), expected, atol=self.tolerance)
 
     def test_switched_off_it_is_its_base(self) -> None:
         """Within ``without`` the model answers as its base, and afterwards as it did before."""
