@@ -213,3 +213,18 @@ def test_an_output_layer_that_is_not_plain_is_refused() -> None:
     model.lm_head = torch.nn.Sequential(model.lm_head)
     with pytest.raises(TunesmithError, match="of the kind Sequential, not a plain linear one"):
         LigerPreference(hand_plan()).after_tuner(model)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"stage": "sft"}, "the stage sft learns no pairs"),
+        ({"stage": "dpo", "pref_loss": "ipo"}, "Liger has no ipo"),
+        ({"stage": "dpo", "pref_ftx": 0.1}, "pref_ftx has no part in Liger's losses"),
+    ],
+)
+def test_a_loss_that_liger_has_not_is_an_error(model: Path, keys: dict[str, Any], said: str) -> None:
+    pytest.importorskip("tunesmith_preference")
+    with pytest.raises(ConfigError) as caught:
+        plan(model, liger_preference_loss=True, **keys)
+    assert said in caught.value.message

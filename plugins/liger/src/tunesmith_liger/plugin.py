@@ -46,10 +46,30 @@ def tunesmith_accelerators() -> list[AcceleratorSpec]:
     return [KERNELS, PREFERENCE]
 
 
+#: Keys that change a loss of pairs in ways that Liger has not, and what they are when they do not.
+CHANGES = {"dpo_label_smoothing": 0, "pref_bco_weight": 0, "pref_ftx": 0, "pref_loss_weights": (), "ld_alpha": None}
+
+
 @hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
-    """The model is one that Liger knows, and has the kernels that were named."""
-    if any(chosen.name == KERNELS.name for chosen in plan.picked("accelerators")):
+    """The model is one that Liger knows, and has the kernels that were named; so with the loss."""
+    picked = {chosen.name for chosen in plan.picked("accelerators")}
+    if PREFERENCE.name in picked:
+        yield from _loss_problems(plan)
+    if KERNELS.name in picked:
         from tunesmith_liger.known import model_problems
 
         yield from model_problems(plan)
+
+
+def _loss_problems(plan: Plan) -> Iterator[Problem]:
+    where, asked = plan.settings["liger_preference_loss"].origin, plan.settings.get("pref_loss")
+    if asked is None:
+        yield Problem(where, f"liger_preference_loss: the stage {plan['stage']} learns no pairs", "Leave it out.")
+    elif len(asked.value) != 1 or asked.value[0] not in PAIR_LOSSES:
+        what = f"liger_preference_loss: Liger has no {' with '.join(asked.value)}"
+        yield Problem(where, what, f"It has {', '.join(PAIR_LOSSES)}, one at a time.")
+    for key, off in CHANGES.items():
+        setting = plan.settings.get(key)
+        if setting is not None and setting.value not in (off, None):
+            yield Problem(setting.origin, f"{key} has no part in Liger's losses", f"Leave {key} out, or liger_preference_loss.")

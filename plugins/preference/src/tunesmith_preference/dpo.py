@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from tunesmith.runtime.batch_trainer import BatchLoss, BatchTrainer
 from tunesmith.runtime.collate import IGNORED
 
-from tunesmith_preference.answers import Answers, read_answers
+from tunesmith_preference.answers import Answers, answers_of, inputs_of, read_answers
 from tunesmith_preference.losses import Pairs, Whole, loss_of
 from tunesmith_preference.options import KINDS, DpoOptions
 from tunesmith_preference.reference import Reference
@@ -78,13 +78,34 @@ class DpoTrainer(BatchTrainer):
 
     def batch_loss(self, model: Any, batch: Mapping[str, Any]) -> BatchLoss:
         """Losses of one batch of pairs, and what users expect to see beside them."""
-        answers = read_answers(model, batch, ld_alpha=self.options.ld_alpha)
+        if (fused := self._fused()) is not None:
+            return self._fused_loss(fused, model, batch)
+        answers = self._read(model, batch)
         pairs = self._compared(answers, batch)
         losses = loss_of(pairs, self.options)
         return BatchLoss(losses.sum(), {**self._measures(pairs, answers), **self._odds(pairs, losses)})
 
     def _pairs(self, model: Any, batch: Mapping[str, Any]) -> Pairs:
-        return self._compared(read_answers(model, batch, ld_alpha=self.options.ld_alpha), batch)
+        return self._compared(self._read(model, batch), batch)
+
+    def _read(self, model: Any, batch: Mapping[str, Any]) -> Answers:
+        return read_answers(model, batch, ld_alpha=self.options.ld_alpha, token_loss=self.session.losses.get("token"))
+
+    def _fused(self) -> Callable[..., Any] | None:
+        """An accelerator's loss of pairs, where it has this very one and nothing else is added to it."""
+        options = self.options
+        more = options.pref_loss_weights or options.pref_bco_weight or options.pref_ftx or options.dpo_label_smoothing
+        if len(options.pref_loss) > 1 or more or options.ld_alpha is not None:
+            return None
+        return self.session.losses.get(f"pairs:{options.pref_loss[0]}")
+
+    def _fused_loss(self, fused: Callable[..., Any], model: Any, batch: Mapping[str, Any]) -> BatchLoss:
+        reference = self.reference.pairs(batch)
+        losses, *logps = fused(model, inputs_of(batch), batch["labels"], reference, self.options.pref_beta)
+        each = torch.cat(logps)[:, None]  # sums over answers already
+        answers = answers_of(each, batch)
+        pairs = self._compared(answers, {**batch, **dict(zip(self.reference.names, reference, strict=True))})
+        return BatchLoss(losses.sum(), self._measures(pairs, answers))
 
     def _compared(self, answers: Answers, batch: Mapping[str, Any]) -> Pairs:
         chosen, rejected = answers.logps.chunk(2)
@@ -107,8 +128,9 @@ class DpoTrainer(BatchTrainer):
             "rewards/accuracies": (better > worse).sum(),
             "rewards/margins": (better - worse).sum(),
         }
-        for side, logps, logits in zip(SIDES, answers.logps.chunk(2), answers.logits.chunk(2), strict=True):
-            found |= {f"logps/{side}": logps.sum(), f"logits/{side}": logits.sum()}
+        for name, values in (("logps", answers.logps), ("logits", answers.logits)):
+            if values is not None:
+                found |= {f"{name}/{side}": part.sum() for side, part in zip(SIDES, values.chunk(2), strict=True)}
         return {name: (total, count) for name, total in found.items()}
 
     def _odds(self, pairs: Pairs, losses: torch.Tensor) -> dict[str, tuple[torch.Tensor, float]]:

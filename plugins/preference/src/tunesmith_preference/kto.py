@@ -66,7 +66,8 @@ class KtoTrainer(BatchTrainer):
         if self.options.kto_loss != "kto":
             return torch.zeros(self.size_of(batch), device=batch["input_ids"].device)
         with torch.no_grad(), self.compute_loss_context_manager():
-            return read_answers(model, others(batch)).logps - self.reference.pairs(batch)[1]
+            other = read_answers(model, others(batch), token_loss=self.session.losses.get("token"))
+            return other.logps - self.reference.pairs(batch)[1]
 
     # -- a batch -------------------------------------------------------------------------------------------------------
 
@@ -74,7 +75,7 @@ class KtoTrainer(BatchTrainer):
         """Losses of one batch, and what users expect to see beside them."""
         liked = batch["desirable"]
         step = batch.get("step") or self._alone(model, batch)
-        answers = read_answers(model, batch)
+        answers = read_answers(model, batch, token_loss=self.session.losses.get("token"))
         ratios = answers.logps - self.reference.pairs(batch)[0]
         losses = kto_losses(ratios, liked, step["point"], self.options)
         if self.options.pref_ftx and step["liked"]:
@@ -94,7 +95,8 @@ class KtoTrainer(BatchTrainer):
         for side, picked in (("chosen", liked), ("rejected", ~liked)):
             count = int(picked.sum())
             parts = {"rewards": rewards, "logps": answers.logps, "logits": answers.logits}
-            found |= {f"{name}/{side}": (values[picked].sum(), count) for name, values in parts.items()}
+            seen = {name: values for name, values in parts.items() if values is not None}
+            found |= {f"{name}/{side}": (values[picked].sum(), count) for name, values in seen.items()}
         return found
 
     def shown(self, means: dict[str, float]) -> dict[str, float]:
