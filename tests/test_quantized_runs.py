@@ -207,6 +207,7 @@ WRONG: dict[str, tuple[Keys, str]] = {
     "four": ({**FOUR, "quantization_method": "torchao"}, "adapters cannot learn over torchao's 4 bits"),
     "map": ({**FOUR, "quantization_device_map": "auto"}, "spreads a model for inference"),
     "type": ({**FOUR, "quantization_bit": 8, "quantization_type": "fp4"}, "quantization_type does nothing here"),
+    "fsdp": ({**FOUR, "quantization_bit": 8, "fsdp": True}, "fsdp cannot share out the weights of bitsandbytes in 8 bits"),
     "unknown": ({**FOUR, "quantization_method": "torcha"}, "Did you mean 'torchao'"),
 }
 

@@ -218,6 +218,7 @@ class QuantizerSpec(Spec):
     :param kernels: the kinds of kernel beyond torch's own that it is made of (``cutlass``), by bits, 0 for models that
         are quantised already; the backend must run them.
     :param packages: what some bits need beyond ``needs``, in the same words.
+    :param shards: bits whose weights it can store in the format that is computed in, so that processes can share them out.
     :param trains: what can learn over its weights: ``"adapters"``, ``"anything"`` where a model is loaded into plain weights to
         be trained or merged (always, where there are no ``kernels`` for packed ones), or ``"nothing"``.
     :param layers: what holds the weights: ``"linear"``, kinds of torch's linear layer; ``"tensor"``, torch's own with weights
@@ -232,6 +233,7 @@ class QuantizerSpec(Spec):
     stores: Mapping[int, float] = field(default_factory=dict)
     kernels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     packages: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    shards: tuple[int, ...] = ()
     trains: Literal["adapters", "anything", "nothing"] = "adapters"
     layers: Literal["linear", "tensor", "own"] = "linear"
     plain_with: Switch | None = None

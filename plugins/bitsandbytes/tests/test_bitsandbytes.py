@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import torch
+from tunesmith.plan import ModelWish
 from tunesmith.testing import PluginSuite, QuantizerSuite
+from tunesmith.testing.hand_plan import hand_plan
 from tunesmith_bitsandbytes.options import BitsandbytesOptions
 from tunesmith_bitsandbytes.plugin import SPEC
+from tunesmith_bitsandbytes.quantizer import BitsandbytesQuantizer
 
 
 class TestPlugin(PluginSuite):
@@ -46,3 +51,20 @@ class TestAlreadyQuantised(Case):
         model = AutoModelForCausalLM.from_pretrained(plain, quantization_config=config, device_map={"": "cpu"})
         model.save_pretrained(base / "packed")
         return base / "packed"
+
+
+class TestStoredToBeShared(Case):
+    """As FSDP wants it: four bits in the bytes of a floating-point format."""
+
+    bits = 4
+    keys = MappingProxyType({"fsdp": True})
+
+    def test_packed_weights_are_of_the_format_of_the_others(self, model_folder: Path) -> None:
+        _, model = self.loaded(model_folder)
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_without_fsdp_they_are_bytes() -> None:
+    quantizer = BitsandbytesQuantizer(hand_plan(BitsandbytesOptions()))
+    config = quantizer.arguments(ModelWish("policy", "m", bits=4, packed=True), torch.bfloat16)["quantization_config"]
+    assert (config.bnb_4bit_quant_storage, config.bnb_4bit_compute_dtype) == (torch.uint8, torch.bfloat16)

@@ -12,6 +12,18 @@ def check_quantized(draft: Draft) -> None:
     """Who can learn over them, and where their kernels run."""
     _over_quantized(draft)
     _backends(draft)
+    _sharded(draft)
+
+
+def _sharded(draft: Draft) -> None:
+    """Processes share out flat pieces of weights that are all of one format."""
+    for wish in draft.models.values() if draft.value("fsdp") else ():
+        spec = quantizer_of(draft, wish)
+        if spec and wish.packed and (wish.bits or 0) not in spec.shards:
+            bits = f" in {wish.bits} bits" if wish.bits else ""
+            what = f"fsdp cannot share out the weights of {spec.name}{bits}: they are of no format that it knows"
+            able = [f"{o.spec.name} in {b} bits" for o in draft.plugins.quantizers for b in o.spec.shards]
+            draft.problem("fsdp", what, f"Use {' or '.join(able)}." if able else "Leave out one of them.")
 
 
 def _over_quantized(draft: Draft) -> None:
