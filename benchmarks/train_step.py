@@ -98,7 +98,11 @@ def opened(folder: Path, tuner: str, store: SmallStore) -> Any:
 
 def ours(folder: Path, tuner: str, store: SmallStore) -> Clock:
     """The stage ``sft``."""
-    session = opened(folder, tuner, store)
+    return timed(opened(folder, tuner, store))
+
+
+def timed(session: Any) -> Clock:
+    """Train a session to its end and close it."""
     clock = Clock()
     trainer = session.trainer.trainer(session)
     create, step_ended = trainer.create_optimizer, session.plugins.step_ended
