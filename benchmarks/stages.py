@@ -8,7 +8,8 @@ forward passes, and counted as such.
 
 Losses: both programs read the same files with the same seed in float32, as `parity.py` does. What is made to agree: the value
 head is one that both read, without the dropout that the peer's has; with an adapter our reference model is named, since the
-peer's is the model without the adapter and ours the model as it starts. KTO's reference point is estimated from other pairs in
+peer's is the model without the adapter and ours the model as it starts; plain text begins with the token that the tokenizer puts
+before every text, which the peer leaves out. KTO's reference point is estimated from other pairs in
 each program (the peer: neighbours within a block of rows; here: the next row with another prompt), so that losses agree while
 it is zero and differ a little afterwards.
 """
@@ -148,6 +149,8 @@ def _difference(out: Path, folder: Path, case: Case, how: tuple[str, int]) -> fl
         keys["adapter_name_or_path"] = str(folder / "adapter")
         own |= {"ref_model": str(folder / "model")} if case.stage == "dpo" else {}
     theirs = {"template": "vicuna", "do_train": True, "use_cpu": True, "output_dir": f"{out}-peers"}
+    if case.stage == "pt":
+        theirs["dataset"] = "opened_texts"
     ours, peers = losses(sys.executable, OURS, {**keys, **own}), losses(python, PEERS, {**keys, **theirs})
     return max(abs(one - other) for one, other in zip(ours, peers, strict=True))
 
@@ -173,7 +176,9 @@ def write_data(folder: Path) -> None:
     pairs = [{"instruction": r["instruction"], "chosen": r["output"], "rejected": f"No, {i}."} for i, r in enumerate(rows)]
     liked = [{"instruction": r["instruction"], "output": r["output"], "kto_tag": i % 3 > 0} for i, r in enumerate(rows)]
     texts = [{"text": f"{r['instruction']} {r['output']}"} for r in rows]
-    for name, made in (("pairs", pairs), ("liked", liked), ("texts", texts)):
+    begin = json.loads((folder / "model" / "tokenizer_config.json").read_text())["bos_token"]
+    opened = [{"text": begin + one["text"]} for one in texts]
+    for name, made in (("pairs", pairs), ("liked", liked), ("texts", texts), ("opened_texts", opened)):
         (folder / f"{name}.json").write_text(json.dumps(made))
     info = json.loads((folder / "dataset_info.json").read_text())
     sides = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
@@ -182,7 +187,7 @@ def write_data(folder: Path) -> None:
         "file_name": "liked.json",
         "columns": {"prompt": "instruction", "response": "output", "kto_tag": "kto_tag"},
     }
-    info["texts"] = {"file_name": "texts.json", "columns": {"prompt": "text"}}
+    info |= {name: {"file_name": f"{name}.json", "columns": {"prompt": "text"}} for name in ("texts", "opened_texts")}
     (folder / "dataset_info.json").write_text(json.dumps(info))
 
 

@@ -135,8 +135,8 @@ def _head(draft: Draft, role: Role, found: ModelWish, *, learns: bool) -> str:
             what = f"{folder / PICKLED_VALUE_HEAD} is a pickle, which can hold code and is not read"
             draft.problem(key, what, "Save its tensors as value_head.safetensors.")
             return "value"
-    if not learns and role.head == "value":
-        return "lm"
+    if not learns and role.name == POLICY.name and role not in draft.command.roles:
+        return "lm"  # a command about what a stage has trained may have no use for its head
     if not learns and len(folders) == len(found.adapters) + 1:
         names = " or ".join(str(folder) for folder in folders)
         draft.problem(key, f"{names} holds no value head, so it rates nothing", "Give what a reward model's training wrote.")
