@@ -78,7 +78,7 @@ def rate_all(plan: Plan, plugins: Plugins) -> Tally:
     :raises TunesmithError: there are more unreadable rows than ``max_bad_rows`` allows.
     """
     launch.prepare_environment(plan, plugins)
-    launch.fetch(plan, plugins)
+    plan = launch.fetch(plan, plugins)
     from tunesmith.runtime.scorer import Scorer
     from tunesmith.runtime.speaking import speak
 
