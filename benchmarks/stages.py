@@ -8,10 +8,10 @@ forward passes, and counted as such.
 
 Losses: both programs read the same files with the same seed in float32, as `parity.py` does. What is made to agree: the value
 head is one that both read, without the dropout that the peer's has; with an adapter our reference model is named, since the
-peer's is the model without the adapter and ours the model as it starts; plain text begins with the token that the tokenizer puts
-before every text, which the peer leaves out. KTO's reference point is estimated from other pairs in
-each program (the peer: neighbours within a block of rows; here: the next row with another prompt), so that losses agree while
-it is zero and differ a little afterwards.
+peer's is the model without the adapter and ours the model as it starts; plain text begins with the token that the tokenizer
+puts before every text, which the peer leaves out. KTO's reference point is estimated from other pairs in each program (the
+peer: neighbours within a block of rows; here: the next row with another prompt), so that losses agree while it is zero and
+differ a little afterwards.
 """
 
 from __future__ import annotations
