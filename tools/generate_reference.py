@@ -64,13 +64,14 @@ def spec_page() -> Iterator[str]:
     ]
     yield "## Axes"
     yield table(("hook", "word", "spec", "key that picks"), rows)
-    for node in [*tree.body, *module_of(CORE.source / "role_specs.py").body]:
-        if isinstance(node, ast.ClassDef):
-            yield from _class(node)
+    for name in ("spec.py", "specs.py", "spread_specs.py", "role_specs.py"):
+        for node in module_of(CORE.source / name).body:
+            if isinstance(node, ast.ClassDef):
+                yield from _class(node)
 
 
 #: What ``contracts.py`` only passes on.
-OWN_MODULES = ("acceleration.py", "backend_facts.py", "generation.py")
+OWN_MODULES = ("acceleration.py", "backend_facts.py", "generation.py", "strategy_contract.py")
 
 
 def contract_page() -> Iterator[str]:

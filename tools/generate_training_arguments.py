@@ -55,6 +55,8 @@ CLOSER: dict[str, str] = {
     "parallelism_config": "dict | None",
     "trackio_static_space_id": "Literal[False] | str | None",
 }
+#: Arguments that are keys of strategies, which give them to the library: a plugin each.
+ELSEWHERE = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config")
 AT_LEAST_ONE = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
 #: Bounds that the library checks late or not at all.
 BOUNDS: dict[str, dict[str, float]] = {
@@ -102,7 +104,9 @@ def _optimizer(name: OptimizerNames) -> dict[str, str]:
 
 def arguments() -> list[dict[str, Any]]:
     """Every argument in the library's order, as data."""
-    return [_argument(item) for item in dataclasses.fields(Seq2SeqTrainingArguments) if item.init]
+    return [
+        _argument(item) for item in dataclasses.fields(Seq2SeqTrainingArguments) if item.init and item.name not in ELSEWHERE
+    ]
 
 
 def _argument(item: dataclasses.Field[Any]) -> dict[str, Any]:

@@ -14,7 +14,11 @@ from tunesmith.known_keys import training_arguments
 transformers = pytest.importorskip("transformers")
 generator = pytest.importorskip("generate_training_arguments")
 
-FIELDS = {item.name: item for item in dataclasses.fields(transformers.Seq2SeqTrainingArguments) if item.init}
+FIELDS = {
+    item.name: item
+    for item in dataclasses.fields(transformers.Seq2SeqTrainingArguments)
+    if item.init and item.name not in generator.ELSEWHERE
+}
 
 
 def default_of(item: dataclasses.Field[Any]) -> Any:

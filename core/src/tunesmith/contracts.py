@@ -27,6 +27,7 @@ from tunesmith.generation import Sampling as Sampling
 from tunesmith.model_folder import ModelStore as ModelStore
 from tunesmith.model_folder import Whereabouts as Whereabouts
 from tunesmith.outcome import Outcome as Outcome
+from tunesmith.strategy_contract import Strategy as Strategy
 
 if TYPE_CHECKING:
     import torch
@@ -285,16 +286,9 @@ class Launcher(Protocol):
     def spread(self, plan: Plan, work: Callable[[Plan], int]) -> int:
         """Call ``work`` with the very same plan once in each process of the run, and return the exit status.
 
-        Processes of its own get the plan as a file (``plan.to_json(secrets=True)``, readable by the user only) and do
-        ``tunesmith.launch.work(Plan.read(file))``.
+        Data and models are prepared before. Processes of its own get the plan through a
+        :class:`tunesmith.run_folder.RunFolder` and run ``python -m tunesmith.worker FOLDER``.
         """
-
-    def arguments(self) -> dict[str, Any]:
-        """Training arguments that it sets."""
-        return {}
-
-    def wrap_check(self, model: Any) -> None:
-        """Raise unless ``model`` is wrapped in the type that this launcher promises."""
 
 
 # ---- what talks ------------------------------------------------------------------------------------------------------

@@ -97,7 +97,12 @@ def tunesmith_backends() -> Iterable[specs.BackendSpec]:
 
 @hookspec
 def tunesmith_launchers() -> Iterable[specs.LauncherSpec]:
-    """Ways to spread a run over processes and machines."""
+    """Ways to start the processes of a run, here and on other machines."""
+
+
+@hookspec
+def tunesmith_strategies() -> Iterable[specs.StrategySpec]:
+    """Ways in which the processes of a run share one model."""
 
 
 @hookspec

@@ -119,6 +119,7 @@ def _declared(declared: list[tuple[Field[Any], Any]], kind: type, owner: Owner, 
         yield Declared(_key(item, annotation, owner.plugin, group, owner.distribution), by)
 
 
+@cache
 def _annotated(kind: type) -> list[tuple[Field[Any], Any]]:
     hints = get_type_hints(kind, include_extras=True)
     return [(item, hints[item.name]) for item in fields(kind)]

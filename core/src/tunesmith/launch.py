@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.defaults.launchers import TOLD
 from tunesmith.errors import TunesmithError
 from tunesmith.model_stores import fetch_place
 from tunesmith.plan import DatasetPlan, Plan
 from tunesmith.plugins import Plugins
+from tunesmith.run_folder import RunFolder
 from tunesmith.stacks.place import interpreter
 
 if TYPE_CHECKING:
     from tunesmith.contracts import Outcome, Source
+    from tunesmith.data.flow import Prepared
 
 INTERRUPTED = 130
 
@@ -26,19 +30,29 @@ def say_nothing(text: str) -> None:
     """For who wants no words, only what comes of the run."""
 
 
-def carry_out(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> int:
+def carry_out(plan: Plan, plugins: Plugins, say: Say = say_nothing, meeting: RunFolder | None = None) -> int:
     """Do what the plan says, in as many processes as its launcher makes.
 
     :param say: takes what people want to know on the way: what became of the data, where the result is.
+    :param meeting: where other processes of this machine wait for the plan.
     :return: the exit status.
     :raises ConfigError: something the run needs is not here.
     """
     plan.check_ready()
     prepare_environment(plan, plugins)
     plan = fetch(plan, plugins)
-    launcher = plugins.launchers.get(plan.the("launchers").wanted).load()(plan)
-    status: int = launcher.spread(plan, lambda same: work(same, plugins, say))
+    offer = plugins.launchers.get(plan.the("launchers").wanted)
+    early = get_ready(plan, plugins, say) if meeting or offer.spec.spreads else None
+    if meeting:
+        meeting.publish(plan)
+    launcher = offer.load()(plan)
+    status: int = launcher.spread(plan, lambda same: status_of(run(same, plugins, early or get_ready(same, plugins, say), say)))
     return status
+
+
+def status_of(outcome: Outcome) -> int:
+    """The exit status of a run that came to an end."""
+    return INTERRUPTED if outcome.interrupted else 0
 
 
 def prepare_environment(plan: Plan, plugins: Plugins) -> None:
@@ -57,37 +71,75 @@ def prepare_environment(plan: Plan, plugins: Plugins) -> None:
     )
     for chosen in plan.picked("backends"):
         spec = plugins.backends.get(chosen.wanted).spec
-        for name, value in spec.environment.items():
-            os.environ.setdefault(name, value)
+        if "optim_torch" not in plan.settings or plan["optim_torch"]:
+            for name, value in spec.environment.items():
+                os.environ.setdefault(name, value)
         if alone and spec.visible_devices:
             os.environ[spec.visible_devices] = os.environ.get(spec.visible_devices, "0").partition(",")[0]
 
 
-def work(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> int:
-    """What each process of a run does; preparing data again costs nothing where it is already done."""
-    outcome = train(plan, plugins, say)
-    return INTERRUPTED if outcome.interrupted else 0
+# ---- processes that others have started ------------------------------------------------------------------------------
 
 
-def work_from_file(file: Path) -> int:
-    """As :func:`work`, in a process of its own that was given the plan as a file."""
-    plan = Plan.read(file)
-    local = Path(plan.local) if plan.local else None
-    plugins = Plugins(without=plan.without, only=plan.only, local=local)
+def meeting_place(environ: Mapping[str, str] = os.environ) -> RunFolder | None:
+    """Where the processes that another launcher started on this machine find their plan; ``None`` for who is alone."""
+    return RunFolder.shared(environ) if all(environ.get(name) for name in TOLD) else None
+
+
+@contextmanager
+def hosting(meeting: RunFolder | None) -> Iterator[None]:
+    """Within it, the first process of a machine plans and prepares; the others hear of it when that fails."""
+    try:
+        yield
+    except BaseException as error:
+        if meeting and not meeting.published:
+            meeting.leave(int(os.environ["RANK"]), 1, error)
+        raise
+    finally:
+        if meeting and meeting.published:
+            meeting.remove()
+
+
+def join(meeting: RunFolder) -> int:
+    """Be one of the other processes of a machine: wait for the plan, and do it."""
+    plan = meeting.wait_for_plan()
+    return 1 if plan is None else work(plan)
+
+
+def work(plan: Plan, say: Say = say_nothing) -> int:
+    """What a process does that was given a plan which another has made: the data is prepared, so finding it costs little."""
+    plugins = Plugins(without=plan.without, only=plan.only, local=Path(plan.local) if plan.local else None)
     prepare_environment(plan, plugins)
-    return work(plan, plugins)
+    return status_of(run(plan, plugins, get_ready(plan, plugins), say))
 
 
-def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
-    """Prepare the data, open the session, run the stage, write the artefacts."""
+# ---- what every process does -----------------------------------------------------------------------------------------
+
+
+def get_ready(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Prepared:
+    """Prepare the data. Where others do so at the same moment, one works and the others wait.
+
+    :raises TunesmithError: the data cannot be read.
+    """
     from tunesmith.data.digest import digest
     from tunesmith.data.flow import prepare
 
-    plan = fetch(plan, plugins)
     prepared = prepare(plan, plugins)
     say(digest(prepared.report))
+    return prepared
+
+
+def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
+    """Prepare the data, open the session, run the stage, write the artefacts, all in this process."""
+    plan = fetch(plan, plugins)
+    return run(plan, plugins, get_ready(plan, plugins, say), say)
+
+
+def run(plan: Plan, plugins: Plugins, prepared: Prepared, say: Say = say_nothing) -> Outcome:
+    """Open the session, run the stage, write the artefacts."""
     # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
     from tunesmith.runtime.artefacts import finish
+    from tunesmith.runtime.processes import part
     from tunesmith.runtime.recording import recorded
     from tunesmith.runtime.session import open_session
 
@@ -107,7 +159,9 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
     finally:
         plugins.run_ended(session, outcome)
         session.close()
-    say(summary(plan, outcome))
+    if session.args.process_index == 0:
+        say(summary(plan, outcome))
+    part(session.args)
     return outcome
 
 

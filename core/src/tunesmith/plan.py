@@ -105,6 +105,18 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How many processes the run has, on how many devices there are here, and what no process holds all of.
+
+    :param shards: ``"nothing"``, ``"optimizer"`` (its state) or ``"weights"`` (these too).
+    """
+
+    processes: int = 1
+    devices: int = 1
+    shards: str = "nothing"
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything a run will do.
 
@@ -124,6 +136,7 @@ class Plan:
     notices: tuple[str, ...] = ()
     missing: tuple[Problem, ...] = ()
     estimate: Estimate | None = None
+    spread: Spread = Spread()
     config_folder: str = "."
     without: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None

@@ -207,6 +207,11 @@ class Plugins:
         return self._collect("launchers")
 
     @cached_property
+    def strategies(self) -> Registry[specs.StrategySpec]:
+        """Strategies."""
+        return self._collect("strategies")
+
+    @cached_property
     def engines(self) -> Registry[specs.EngineSpec]:
         """Inference engines."""
         return self._collect("engines")

@@ -12,29 +12,13 @@ from typing import Any, Literal, TypeAlias
 
 from tunesmith.role_specs import POLICY as POLICY  # roles are part of what stages and commands declare
 from tunesmith.role_specs import Role as Role
+from tunesmith.spec import Spec as Spec
+from tunesmith.spec import Switch as Switch
+from tunesmith.spread_specs import LauncherSpec as LauncherSpec
+from tunesmith.spread_specs import Scene as Scene
+from tunesmith.spread_specs import StrategySpec as StrategySpec
 
 ExampleKind: TypeAlias = Literal["conversation", "preference", "feedback", "document", "prompt"]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What all specs have in common.
-
-    :param name: the word a user writes, unique within its axis.
-    :param load: ``"package.module:attribute"`` of the object that does the work.
-    :param summary: one line, at most 80 characters, for lists and ``--help``.
-    :param options: a frozen dataclass whose field names are the flat configuration keys that this thing owns.
-    :param needs: top-level Python packages its object imports beyond what its distribution requires; looked up, never
-        imported, while planning.
-    :param stack: the name of the stack it must run in, where its pins clash with everybody else's.
-    """
-
-    name: str
-    load: str
-    summary: str
-    options: type | None = None
-    needs: tuple[str, ...] = ()
-    stack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,14 +37,6 @@ class CommandSpec(Spec):
     requires: tuple[str, ...] = ()
     roles: tuple[Role, ...] = (POLICY,)
     wants: tuple[ExampleKind, ...] = ()
-
-
-@dataclass(frozen=True)
-class Switch:
-    """The flat key that turns something on, and the value that does it (``use_acme``: ``True``)."""
-
-    key: str
-    value: Any = True
 
 
 @dataclass(frozen=True)
@@ -297,17 +273,6 @@ class BackendSpec(Spec):
 
 
 @dataclass(frozen=True)
-class LauncherSpec(Spec):
-    """How one process becomes many. ``switch`` is the key or value that asks for it; exactly one has none: the default.
-
-    ``spreads``: it makes a process per device; where it does not, the one process sees one device only.
-    """
-
-    switch: Switch | None = None
-    spreads: bool = False
-
-
-@dataclass(frozen=True)
 class EngineSpec(Spec):
     """Generates text (``infer_backend``). ``adapters``: can load adapters beside the model rather than merged into it."""
 
@@ -387,6 +352,7 @@ AXES: tuple[Axis, ...] = (
     Axis("accelerators", "accelerator", AcceleratorSpec),
     Axis("backends", "backend", BackendSpec, "backend"),
     Axis("launchers", "launcher", LauncherSpec),
+    Axis("strategies", "strategy", StrategySpec),
     Axis("engines", "engine", EngineSpec, "infer_backend"),
     Axis("stacks", "stack", StackSpec),
     Axis("trackers", "tracker", TrackerSpec),

@@ -22,5 +22,6 @@ def tunesmith_backends() -> list[BackendSpec]:
             attention=("sdpa", "eager"),
             attention_to_infer=("flex_attention",),  # torch has no backward pass for it here
             process_group="gloo",
+            environment={"DS_ACCELERATOR": "cpu"},  # deepspeed would guess, and say so on standard output
         )
     ]

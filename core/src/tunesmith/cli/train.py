@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from tunesmith import launch, planning
@@ -17,13 +19,20 @@ from tunesmith.stacks.rerunning import Request, start_there
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
 def train(plugins: Plugins, arguments: tuple[str, ...], strict: bool, quiet: bool) -> int:
-    """Fine-tune a model: tunesmith train RUN.yaml [key=value …] [--key value …]"""
-    config = read_arguments(plugins, arguments)
-    plan = planning.make(config, plugins, "train", strict=strict)
-    if plan.stack is not None:
-        plan.check_ready()
-        start_there(plan.stack, Request.of(plan, config, quiet=quiet, strict=strict))
-    if quiet:
-        return launch.carry_out(plan.with_setting("verbosity", "error", "--quiet"), plugins)
-    say_notices(plan)
-    return launch.carry_out(plan, plugins, lambda text: click.echo(text, err=True))
+    """Fine-tune a model: tunesmith train RUN.yaml [key=value …] [--key value …]
+
+    With several devices it starts a process for each. Processes that another launcher has started meet here as well.
+    """
+    meeting = launch.meeting_place()
+    if meeting and os.environ["LOCAL_RANK"] != "0":
+        return launch.join(meeting)
+    with launch.hosting(meeting):
+        config = read_arguments(plugins, arguments)
+        plan = planning.make(config, plugins, "train", strict=strict)
+        if plan.stack is not None:
+            plan.check_ready()
+            start_there(plan.stack, Request.of(plan, config, quiet=quiet, strict=strict))
+        if quiet:
+            return launch.carry_out(plan.with_setting("verbosity", "error", "--quiet"), plugins, meeting=meeting)
+        say_notices(plan)
+        return launch.carry_out(plan, plugins, lambda text: click.echo(text, err=True), meeting)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tunesmith import CommandSpec, LauncherSpec, SourceSpec, hookimpl
+from tunesmith import CommandSpec, LauncherSpec, SourceSpec, StrategySpec, hookimpl
+from tunesmith.defaults.launch_options import LaunchOptions
 
 TUNESMITH_API = (1, 0)
 
@@ -17,7 +18,17 @@ def tunesmith_commands() -> list[CommandSpec]:
             "tunesmith.cli.train:train",
             "Fine-tune a model.",
             section=run,
-            picks=("trainers", "tuners", "templates", "backends", "launchers", "quantizers", "accelerators", "optimizers"),
+            picks=(
+                "trainers",
+                "tuners",
+                "templates",
+                "backends",
+                "strategies",
+                "launchers",
+                "quantizers",
+                "accelerators",
+                "optimizers",
+            ),
             requires=("model_name_or_path", "dataset", "output_dir"),
         ),
         CommandSpec("plan", "tunesmith.cli.plan:plan", "Show everything a run would do, without doing it.", section=look),
@@ -53,8 +64,45 @@ def tunesmith_commands() -> list[CommandSpec]:
 
 @hookimpl
 def tunesmith_launchers() -> list[LauncherSpec]:
-    """One process, here."""
-    return [LauncherSpec("plain", "tunesmith.defaults.plain_launcher:PlainLauncher", "One process, the one that was started.")]
+    """This process; one for each device; those that somebody else has started."""
+    when = "tunesmith.defaults.launchers"
+    return [
+        LauncherSpec(
+            "plain",
+            "tunesmith.defaults.plain_launcher:PlainLauncher",
+            "One process, the one that was started.",
+            options=LaunchOptions,
+        ),
+        LauncherSpec(
+            "torchrun",
+            "tunesmith.runtime.torchrun:TorchrunLauncher",
+            "A process for each device, on one machine or several, by torch's elastic agent.",
+            options=LaunchOptions,
+            when=f"{when}:torchrun_wanted",
+            priority=10,
+            processes=f"{when}:torchrun_processes",
+            spreads=True,
+        ),
+        LauncherSpec(
+            "outside",
+            "tunesmith.defaults.plain_launcher:PlainLauncher",
+            "Processes that somebody else's launcher has started: torchrun, accelerate, srun.",
+            options=LaunchOptions,
+            when=f"{when}:started_outside",
+            priority=100,
+            processes=f"{when}:processes_outside",
+        ),
+    ]
+
+
+@hookimpl
+def tunesmith_strategies() -> list[StrategySpec]:
+    """Every process holds the whole model."""
+    return [
+        StrategySpec(
+            "ddp", "tunesmith.runtime.data_parallel:DataParallel", "Every process holds the whole model and learns other rows."
+        )
+    ]
 
 
 @hookimpl

@@ -15,11 +15,12 @@ from tunesmith.planning.quantizing import quantize
 from tunesmith.planning.recorded_run import recall
 from tunesmith.planning.roles import wish
 from tunesmith.planning.settings_in_use import settle
+from tunesmith.planning.spreading import count
 from tunesmith.planning.template_advice import advise
 from tunesmith.plugins import Broken, Plugins
 
 #: Each step reads what the ones before it decided.
-STEPS = (recall, choose, wish, quantize, settle, prepare, find_datasets, advise, check, estimate)
+STEPS = (recall, choose, wish, quantize, settle, count, prepare, find_datasets, advise, check, estimate)
 
 
 def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = False) -> Plan:
@@ -63,6 +64,7 @@ def _finish(draft: Draft, command: str) -> Plan:
         notices=(*draft.config.notices, *draft.notices, *map(_not_loaded, plugins.broken.values())),
         missing=tuple(dict.fromkeys(draft.missing)),
         estimate=draft.estimate,
+        spread=draft.spread,
         config_folder=str(draft.config.file.parent) if draft.config.file else ".",
         without=plugins.without,
         only=plugins.only,

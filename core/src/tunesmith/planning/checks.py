@@ -153,6 +153,21 @@ def _optimizer(draft: Draft) -> None:
                 draft.problem(spec.switch.key, what, "Use a tuner that trains the weights themselves, or another optimizer.")
 
 
+def _sharing(draft: Draft) -> None:
+    """What a strategy's checkpoints ask for, or cannot do."""
+    for spec in draft.picked("strategies"):
+        if draft.value("resume_from_checkpoint") and spec.pickles and not draft.value("trust_checkpoint"):
+            what = f"checkpoints of {spec.name} hold pickled objects, which can run code when they are read"
+            draft.problem("resume_from_checkpoint", what, "Write trust_checkpoint: true if this run wrote them.")
+        if spec.resumes != "none":
+            continue
+        if draft.value("resume_from_checkpoint"):
+            draft.problem("resume_from_checkpoint", f"{spec.name} cannot go on from a checkpoint", "Leave it out.")
+        if draft.value("save_strategy") != "no" and not draft.value("save_only_model"):
+            what = f"{spec.name} cannot write a checkpoint to resume from"
+            draft.problem("save_strategy", what, "Write save_only_model: true, or save_strategy: 'no'")
+
+
 def _template(draft: Draft) -> None:
     """``template: auto`` needs a template that the tokenizer brings."""
     needs = "templates" in draft.command.picks and not draft.picked("templates") and draft.value("template") in (None, "auto")
@@ -194,6 +209,7 @@ CHECKS: tuple[Check, ...] = (
     _streaming,
     _adapters,
     _optimizer,
+    _sharing,
     check_quantized,
     _template,
     _output,

@@ -16,6 +16,7 @@ from tunesmith.known_keys import library_optimizers
 from tunesmith.model_names import templates_for
 from tunesmith.planning.attention import choose_attention
 from tunesmith.planning.draft import Draft
+from tunesmith.planning.spreading import choose_spread
 from tunesmith.planning.stacks import choose_stack
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
@@ -144,13 +145,6 @@ def _places(draft: Draft) -> None:
                     draft.pick("sources", offer, draft.origin(key))
 
 
-def _launcher(draft: Draft, axis: str) -> None:
-    _by_switch(draft, axis)
-    if not draft.picked(axis):
-        offer = next(offer for offer in draft.plugins.launchers if offer.spec.switch is None)
-        draft.pick(axis, offer, "default")
-
-
 def _nothing_yet(draft: Draft, axis: str) -> None:
     """A quantizer is picked when the models are known: what lies there may decide."""
 
@@ -207,7 +201,11 @@ def _backend(draft: Draft, axis: str) -> None:
     if wanted != "auto":
         choose_named(draft, axis, "backend", str(wanted))
         for a, offer in draft.offers:
-            if a == axis and not (probe := probe_backend(offer)).here:
+            if a != axis:
+                continue
+            probe = probe_backend(offer)
+            draft.devices = max(1, probe.devices)
+            if not probe.here:
                 draft.lacks(
                     "backend", f"the backend {offer.spec.name} is not here: {probe.reason}", "backend: auto picks one that is."
                 )
@@ -222,7 +220,8 @@ def _detect(draft: Draft, axis: str) -> None:
         if probe.here:
             why = "detected" + (f" ({'; '.join(reasons)})" if reasons else "")
             draft.pick(axis, offer, why)
-            if probe.devices > 1:
+            draft.devices = max(1, probe.devices)
+            if probe.devices > 1 and "launchers" not in draft.command.picks:
                 draft.notices.append(f"one process uses one of the {probe.devices} devices here")
             return
         reasons.append(f"no {offer.spec.name}: {probe.reason}")
@@ -255,7 +254,8 @@ def check_packages(draft: Draft, axis: str, offer: Offer[Any], key: str = "", fu
 CHOOSERS: Mapping[str, Callable[[Draft, str], None]] = {
     "templates": _template,
     "backends": _backend,
-    "launchers": _launcher,
+    "strategies": choose_spread,
+    "launchers": choose_spread,
     "quantizers": _nothing_yet,
     "accelerators": _accelerators,
     "optimizers": _optimizer,

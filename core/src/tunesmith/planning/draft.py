@@ -8,7 +8,7 @@ from typing import Any
 
 from tunesmith.config import RunConfig, Setting
 from tunesmith.errors import ConfigError, Problem, TunesmithError
-from tunesmith.plan import Chosen, DatasetPlan, Estimate, ModelPlace, ModelWish
+from tunesmith.plan import Chosen, DatasetPlan, Estimate, ModelPlace, ModelWish, Spread
 from tunesmith.plugins import Plugins
 from tunesmith.registry import Offer
 from tunesmith.specs import POLICY, CommandSpec, Role
@@ -30,6 +30,8 @@ class Draft:
     datasets: tuple[DatasetPlan, ...] = ()
     estimate: Estimate | None = None
     stack: str | None = None
+    devices: int = 1
+    spread: Spread = field(default_factory=Spread)
     notices: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     missing: list[Problem] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 Weights, gradients and optimizer states follow from counts; activations from the usual formula for a transformer block
 (Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", §4), with the logits on top.
-The figure is for one process without sharding.
+The figure is for one process; what processes share (ZeRO, FSDP) counts in equal parts.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ OPTIMIZER_STATES = {
     "adamw_8bit": 0.5,
 }
 ADAM_STATES = 2.0
+#: What each process holds a part of, by what the strategy shards.
+SHARED = {"optimizer": ("gradients", "optimizer"), "weights": ("weights", "gradients", "optimizer")}
 
 
 def estimate(draft: Draft) -> None:
@@ -54,7 +56,8 @@ def _training(draft: Draft, shape: ModelShape) -> tuple[dict[str, int], int]:
         "optimizer": int(trainable * states * size),
         **_activations(draft, shape),
     }
-    return parts, trainable
+    shared = SHARED.get(draft.spread.shards, ())
+    return {part: size // draft.spread.processes if part in shared else size for part, size in parts.items()}, trainable
 
 
 def count_states(draft: Draft, shape: ModelShape) -> float:

@@ -28,7 +28,7 @@ def settle(draft: Draft) -> None:
             _known_key(draft, key)
         elif in_use:
             draft.settings.setdefault(name, _setting(draft, key, defaults))
-        elif name in draft.config.settings:
+        elif name in draft.config.settings and not known_variable(draft.config.settings[name].origin):
             draft.unused[name] = draft.config.settings[name]
     if training:
         _what_to_do(draft)

@@ -93,7 +93,8 @@ def _meet(plan: Plan, values: dict[str, Any], demands: Iterable[Demand]) -> tupl
 
 def _written(plan: Plan, key: str) -> bool:
     names = [key, *(old for old, new in RENAMED.items() if new == key)]
-    return any(name in plan.settings and plan.settings[name].given for name in names)
+    written = (plan.settings[name] for name in names if name in plan.settings)
+    return any(setting.given and setting.owner == OWNER for setting in written)
 
 
 def _clash(plan: Plan, key: str, value: Any, who: str, other: str | None) -> Problem:

@@ -28,12 +28,17 @@ def finish(session: Session, outcome: Outcome) -> None:
 
     :raises TunesmithError: the disk is full or must not be written to.
     """
-    if not session.args.should_save:
-        return
     if outcome.interrupted:
-        log.warning(
-            "%s: stopped after step %d. resume_from_checkpoint: true goes on from here.", outcome.stopped, outcome.steps
+        log.log(
+            logging.WARNING if session.args.should_save else logging.DEBUG,
+            "%s: stopped after step %d. resume_from_checkpoint: true goes on from here.",
+            outcome.stopped,
+            outcome.steps,
         )
+        return
+    if not session.args.should_save:
+        if session.args.do_train:
+            session.save_model(session.output_dir)  # its share of what the first process writes
         return
     folder = session.output_dir
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SaveStrategy
 
@@ -28,12 +27,14 @@ from tunesmith.runtime.interruption import Interruption, keep_workers
 from tunesmith.runtime.optimizing import build_optimizer
 from tunesmith.runtime.progress import ProgressLog
 from tunesmith.runtime.progress_bar import Progress
+from tunesmith.runtime.run_callback import CutShortError, RunCallback
 from tunesmith.runtime.sampling import EpochSampler, row_lengths
 from tunesmith.runtime.session import Session, reload_policy
 from tunesmith.runtime.streaming import StreamedRows
 from tunesmith.runtime.tensor_tree import is_saved, load_tree, save_tree
 from tunesmith.runtime.value_head import take_value_head, write_value_head
 from tunesmith.runtime.versions import versions
+from tunesmith.runtime.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -52,9 +53,13 @@ class SessionTrainer(Trainer):
         self.session = session
         self.interruption = Interruption()
         self.tokens_seen = 0
+        self.watchdog = watchdog_of(session)
         super().__init__(*args, **kwargs)
         for shown_by_transformers in (ProgressCallback, PrinterCallback):
             self.remove_callback(shown_by_transformers)
+        for role, wish in session.plan.models.items():
+            if role != "policy" and wish.base_of is None:
+                session.models[role] = session.strategy.frozen(session.models[role], self)
         if self.stream is not None:
             self.args.ignore_data_skip = True  # a stream knows its place, and goes on from there by itself
         for callback in (
@@ -78,7 +83,7 @@ class SessionTrainer(Trainer):
             fit_to_data(self)
             if self.session.twin is not None:
                 self.session.twin.check()
-        with self.interruption.listening():
+        with self.interruption.listening(), self.watchdog.watching():
             output = super().train(*args, **kwargs)
         self._take_weights_to_keep()
         return output
@@ -210,6 +215,11 @@ class SessionTrainer(Trainer):
         """A folder that becomes ``target`` when all processes have written their share."""
         folder = checkpoints.stage(target) if self.args.should_save else target.with_name(STAGING + target.name)
         self.accelerator.wait_for_everyone()
+        if not folder.is_dir():
+            raise TunesmithError(
+                f"{folder.parent} is not the same folder on every machine: this one does not see what the first one wrote.",
+                "Write output_dir: a folder on a file system that all machines share.",
+            )
         try:
             yield folder
         except BaseException:
@@ -229,8 +239,9 @@ class SessionTrainer(Trainer):
             if head:
                 write_value_head(head, folder)
             (folder / "training_args.bin").unlink(missing_ok=True)
-        elif self.args.should_save:
-            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            if self.args.should_save:
+                folder.mkdir(parents=True, exist_ok=True)
             self.session.save_model(folder)
 
     @property
@@ -238,11 +249,7 @@ class SessionTrainer(Trainer):
         return bool(self.is_deepspeed_enabled or self.is_fsdp_enabled)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self._sharded:
-            super()._save_optimizer_and_scheduler(output_dir)
-        elif self.args.should_save:
-            save_tree(Path(output_dir) / "optimizer", self.optimizer.state_dict())
-            save_tree(Path(output_dir) / "scheduler", self.lr_scheduler.state_dict())
+        self.session.strategy.save(self, Path(output_dir))
 
     def _save_scaler(self, output_dir: str) -> None:
         scaler = getattr(self.accelerator, "scaler", None)
@@ -294,20 +301,16 @@ class SessionTrainer(Trainer):
     @property
     def _foreign(self) -> bool:
         resume = self.session.resume
-        return self._sharded or (resume is not None and resume.manifest is None)
+        return resume is not None and resume.manifest is None
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self._sharded:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        """The weights are there already."""
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or self._foreign:
             super()._load_optimizer_and_scheduler(checkpoint)
-        elif is_saved(Path(checkpoint) / "optimizer"):
-            self.optimizer.load_state_dict(load_tree(Path(checkpoint) / "optimizer"))
-            self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / "scheduler"))
         else:
-            log.warning("%s holds weights only (save_only_model): the optimizer starts anew.", checkpoint)
+            self.session.strategy.resume(self, Path(checkpoint))
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         if checkpoint is None or self._foreign:
@@ -354,43 +357,8 @@ class SessionTrainer(Trainer):
         self.callback_handler.model = self.model
 
 
-class CutShortError(Exception):
-    """Ends an evaluation in the middle of training."""
-
-
-class RunCallback(TrainerCallback):
-    """Tells plugins of every step, and ends the run at the next step once somebody asked for it. Comes last."""
-
-    def __init__(self, trainer: SessionTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """See that the model is spread as the launcher promised; continue the sums of a run that is resumed."""
-        self.trainer.session.launcher.wrap_check(self.trainer.model_wrapped)
-        self.trainer.load_running()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        """Tell plugins; then see whether to stop."""
-        session = self.trainer.session
-        if self.trainer.stream is not None:
-            state.epoch = state.global_step / state.max_steps  # counted by transformers from where it was resumed
-        session.plugins.step_ended(session, state.global_step)
-        if self.trainer.interruption.agreed(args.world_size, args.device):
-            control.should_training_stop = control.should_save = True
-            control.should_evaluate = False
-        return control
-
-    def on_prediction_step(self, args: TrainingArguments, *_: Any, **kwargs: Any) -> None:
-        """Let a signal through that came while evaluating; after training nothing depends on it any more."""
-        if self.trainer.is_in_train and self.trainer.interruption.agreed(args.world_size, args.device):
-            raise CutShortError
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        """An epoch that was cut short is no reason to evaluate or to save once more."""
-        if self.trainer.interruption.reason:
-            control.should_evaluate = control.should_save = control.should_log = False
-        return control
+def watchdog_of(session: Session) -> Watchdog:
+    """The one that ``hang_timeout`` asks for."""
+    settings = session.plan.settings
+    seconds = settings["hang_timeout"].value if "hang_timeout" in settings else 0
+    return Watchdog(seconds, f"Process {session.args.process_index} of {session.args.world_size}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -116,16 +116,25 @@ def read_tokenizer(plan: Plan, wish: ModelWish) -> PreTrainedTokenizerBase:
 # ---- the weights -----------------------------------------------------------------------------------------------------
 
 
-def load_model(plan: Plan, plugins: Plugins, wish: ModelWish, backend: Backend, *, training: bool) -> PreTrainedModel:
+def load_model(
+    plan: Plan,
+    plugins: Plugins,
+    wish: ModelWish,
+    backend: Backend,
+    *,
+    training: bool,
+    placement: Mapping[str, Any] | None = None,
+) -> PreTrainedModel:
     """A model with its adapters on its device.
 
     For inference all adapters but the last are merged and the last lies on top, unmerged. For training the base is returned
     with those merged that will not go on learning; the tuner's part is :func:`~tunesmith.runtime.session.prepare_policy`.
 
+    :param placement: where the weights go, as arguments of ``from_pretrained``; nothing given: on this process's device.
     :raises TunesmithError: weights are missing, superfluous or damaged, or no installed tuner wrote an adapter.
     """
     merged, last = split_adapters(plan, plugins, wish, training=training)
-    model = load_base(plan, plugins, wish, backend, training=training)
+    model = load_base(plan, plugins, wish, backend, training=training, placement=placement)
     for folder in merged:
         model = _merge_one(plan, plugins, model, folder)
     if training:
@@ -189,12 +198,21 @@ def split_adapters(plan: Plan, plugins: Plugins, wish: ModelWish, *, training: b
 
 
 def load_base(
-    plan: Plan, plugins: Plugins, wish: ModelWish, backend: Backend, *, training: bool, exact: bool = False
+    plan: Plan,
+    plugins: Plugins,
+    wish: ModelWish,
+    backend: Backend,
+    *,
+    training: bool | Literal["exactly"],
+    placement: Mapping[str, Any] | None = None,
 ) -> PreTrainedModel:
     """The model's own weights, without adapters.
 
-    :param exact: they were saved in the middle of training, and must come back bit for bit.
+    :param training: ``"exactly"``: they were saved in the middle of training, and must come back bit for bit.
+    :param placement: where they go, as arguments of ``from_pretrained``; nothing given: on this process's device.
     """
+    device = backend.device(local_rank())
+    placement = {"device_map": {"": device}} if placement is None else placement
     path = str(wish.path)
     folder = model_folder(plan, path)
     config = base_changes.changed_config(load_config(plan, path), plan, wish, training=training and not exact)
@@ -202,16 +220,17 @@ def load_base(
     kwargs: dict[str, Any] = {"trust_remote_code": runs_own_code(plan, path, folder), **attention(plan, plugins)}
     if training:
         adapter = not saves_model(plan, plugins)
-        kwargs["dtype"] = precision.dtype_to_train(plan, backend, own, adapter=adapter, exact=exact)
+        kwargs["dtype"] = precision.dtype_to_train(plan, backend, own, adapter=adapter, exact=training == "exactly")
     elif plan.command == "train":
         kwargs["dtype"] = precision.dtype_beside(plan, backend, own, adapter=not saves_model(plan, plugins))
     else:
         kwargs["dtype"] = precision.dtype_to_infer(plan, backend, own)
     kind = model_class(config, wish.head)
-    if training and plan["train_from_scratch"] and not exact:
-        model: PreTrainedModel = kind.from_config(config, **kwargs).to(backend.device(local_rank()))
+    if training is True and plan["train_from_scratch"]:
+        model: PreTrainedModel = kind.from_config(config, **kwargs)
+        model = model.to(device) if "device_map" in placement else model
     else:
-        kwargs["device_map"] = {"": backend.device(local_rank())}
+        kwargs |= placement
         own_way = _by_accelerator(plan, plugins, folder, kwargs) if training else None
         source = (kind, folder, config, kwargs)
         model = own_way if own_way is not None else _read_quantized(plan, plugins, wish, source)

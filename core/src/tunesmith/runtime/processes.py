@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+import torch.distributed as dist
 from accelerate.utils import broadcast_object_list
 
 from tunesmith.errors import TunesmithError
@@ -33,3 +34,9 @@ def first_decides(args: TrainingArguments, decide: Callable[[], T]) -> T:
         raise said
     decided: T = said
     return decided
+
+
+def part(args: TrainingArguments) -> None:
+    """Leave the process group once nothing is left to say to each other."""
+    if args.world_size > 1 and dist.is_initialized():
+        dist.destroy_process_group()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig, set_seed
 
-from tunesmith.contracts import Accelerator, Backend, Launcher, Optimizer, Renderer, Trainer, Tuner
+from tunesmith.contracts import Accelerator, Backend, Optimizer, Renderer, Strategy, Trainer, Tuner
 from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
 from tunesmith.model_folder import bears
@@ -26,6 +26,7 @@ from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
 from tunesmith.runtime.new_tokens import NO_ROWS, grow, grows
 from tunesmith.runtime.processes import first_decides
+from tunesmith.runtime.resuming_spread import check_processes
 from tunesmith.runtime.speaking import no_bars, speak
 from tunesmith.runtime.stopping import generation_config
 from tunesmith.runtime.streaming import StreamedRows
@@ -33,6 +34,7 @@ from tunesmith.runtime.twin import Twin
 from tunesmith.runtime.upcasting import upcast
 from tunesmith.runtime.value_head import add_value_head, head_aside, write_value_head
 from tunesmith.runtime.weight_listing import listing
+from tunesmith.specs import StrategySpec
 from tunesmith.templates import make_renderer
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Session:
     prepared: Prepared
     trainer: Trainer
     backend: Backend
-    launcher: Launcher
+    strategy: Strategy
     accelerators: tuple[Accelerator, ...]
     tuner: Tuner
     optimizer: Optimizer | None
@@ -101,14 +103,23 @@ class Session:
             model.train(was_training)
 
     def save_model(self, folder: Path) -> None:
-        """Write the policy as its tuner does, its value head where it has one, and the tokenizer."""
-        config = self.models["policy"].config
-        config.use_cache = True  # training switches it off; whoever loads the result wants to generate
+        """Write the policy as its tuner does, its value head where it has one, and the tokenizer.
+
+        Every process calls it; the first one writes.
+        """
+        policy = self.models["policy"]
+        policy.config.use_cache = True  # training switches it off; whoever loads the result wants to generate
+        added = not loading.saves_model(self.plan, self.plugins)
         try:
-            with no_bars(), head_aside(self.models["policy"]) as head:
-                self.tuner.save(self.models["policy"], folder)
+            with no_bars(), self.strategy.whole(policy, added=added):
+                if self.args.should_save:
+                    self._write_model(policy, folder)
         finally:
-            config.use_cache = self.args.use_cache
+            policy.config.use_cache = self.args.use_cache
+
+    def _write_model(self, policy: PreTrainedModel, folder: Path) -> None:
+        with head_aside(policy) as head:
+            self.tuner.save(policy, folder)
         if head is not None:
             write_value_head(head.state_dict(), folder)
         if self.changes is not None and not loading.saves_model(self.plan, self.plugins):
@@ -171,11 +182,11 @@ def _train_data(session: Session) -> TokenStore | StreamedRows | None:
 def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     trainer: Trainer = next(_made(plan, plugins, "trainers"))
     backend: Backend = next(_made(plan, plugins, "backends"))
-    launcher: Launcher = next(_made(plan, plugins, "launchers"))
+    strategy: Strategy = next(_made(plan, plugins, "strategies"))
     accelerators = _in_order(plan, plugins)
     optimizer: Optimizer | None = next(_made(plan, plugins, "optimizers"), None)
     demands = [Demand(f"the backend {plan.the('backends').name}", backend.arguments())]
-    demands += [Demand(f"the launcher {plan.the('launchers').name}", launcher.arguments())]
+    demands += [Demand(f"the strategy {plan.the('strategies').name}", strategy.arguments())]
     demands += [Demand(f"the accelerator {name}", one.arguments(plan)) for name, one in accelerators]
     if optimizer is not None:
         demands.append(Demand(f"the optimizer {plan.the('optimizers').name}", optimizer.arguments(plan)))
@@ -186,7 +197,7 @@ def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session
         trainer=trainer,
         args=build_arguments(plan, trainer.arguments_class(), demands),
         backend=backend,
-        launcher=launcher,
+        strategy=strategy,
         accelerators=tuple(one for _, one in accelerators),
         losses={name: loss for _, one in accelerators for name, loss in one.losses().items()},
         tuner=next(_made(plan, plugins, "tuners")),
@@ -219,8 +230,14 @@ def _resume(session: Session) -> tuple[Checkpoint | None, dict[str, str]]:
     checkpoint = first_decides(session.args, lambda: _find_checkpoint(session))
     if checkpoint is not None:
         check_drift(checkpoint, now, plan)
-        log.warning("Going on from %s.", checkpoint.folder)
+        check_processes(checkpoint, plan, session.args.world_size, _strategy(session).resumes)
+        log.log(logging.WARNING if session.args.process_index == 0 else logging.DEBUG, "Going on from %s.", checkpoint.folder)
     return checkpoint, now
+
+
+def _strategy(session: Session) -> StrategySpec:
+    spec: StrategySpec = session.plugins.strategies.get(session.plan.the("strategies").wanted).spec
+    return spec
 
 
 def _find_checkpoint(session: Session) -> Checkpoint | None:
@@ -250,7 +267,9 @@ def _open_others(session: Session, wishes: Mapping[str, ModelWish]) -> None:
         if role == "policy":
             continue
         if wish.base_of is None:
-            model = loading.load_model(session.plan, session.plugins, wish, session.backend, training=False)
+            model = loading.load_model(
+                session.plan, session.plugins, wish, session.backend, training=False, placement=_placement(session)
+            )
             for accelerator in session.accelerators:
                 model = accelerator.after_load(model)
             session.models[role] = model.requires_grad_(False).eval()
@@ -275,6 +294,10 @@ def _other_twin(session: Session, role: str, wish: ModelWish) -> PreTrainedModel
     return loading.finish_frozen(plan, session.plugins, wish, twin.another(), adapter)
 
 
+def _placement(session: Session) -> dict[str, Any]:
+    return session.strategy.placement(session.backend.device(loading.local_rank()))
+
+
 def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> PreTrainedModel:
     """The model that learns: weights, accelerators, tuner, number formats.
 
@@ -284,9 +307,10 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
     whole = loading.saves_model(plan, plugins)
     session.fresh = False
     if saved is not None and whole:
-        model = loading.load_base(plan, plugins, replace(wish, path=str(saved)), session.backend, training=True, exact=True)
+        wish = replace(wish, path=str(saved))
+        model = loading.load_base(plan, plugins, wish, session.backend, training="exactly", placement=_placement(session))
     else:
-        model = loading.load_model(plan, plugins, wish, session.backend, training=True)
+        model = loading.load_model(plan, plugins, wish, session.backend, training=True, placement=_placement(session))
     session.changes = None if saved is not None and whole else _changed(session, wish, model, saved)
     if wish.packed:
         loading.freeze_packed(model)
@@ -296,7 +320,8 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
     model = _applied(session, model, saved) if whole else _with_adapter(session, wish, model, saved)
     if wish.head == "value":
         add_value_head(model, saved or loading.value_head_folder(plan, wish))
-    precision.settle(model, plan, session.backend, adapter=not whole)
+    if not session.strategy.holds_formats():
+        precision.settle(model, plan, session.backend, adapter=not whole)
     upcast(model, plan)
     for accelerator in session.accelerators:
         model = accelerator.after_tuner(model)

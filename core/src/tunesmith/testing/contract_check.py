@@ -31,6 +31,7 @@ CONTRACTS: Mapping[type, Contract] = {
     specs.AcceleratorSpec: Contract(contracts.Accelerator),
     specs.BackendSpec: Contract(contracts.Backend),
     specs.LauncherSpec: Contract(contracts.Launcher),
+    specs.StrategySpec: Contract(contracts.Strategy),
     specs.EngineSpec: Contract(contracts.Engine),
     specs.TrackerSpec: Contract(contracts.Tracker),
     specs.MetricSpec: Contract(contracts.Metric),

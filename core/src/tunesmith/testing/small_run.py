@@ -39,7 +39,7 @@ stop = ["<|im_end|>"]
 WORDS = 300
 #: The roles that a small plan fills: a model as it starts.
 PLAYED = ("policy", "reference")
-PICKED = {"tuners": "everything", "backends": "processor", "launchers": "plain"}
+PICKED = {"tuners": "everything", "backends": "processor", "launchers": "plain", "strategies": "ddp"}
 QUICK: Mapping[str, Any] = {
     "learning_rate": 1e-2,
     "per_device_train_batch_size": 2,

@@ -1,0 +1,129 @@
+"""Two real processes: what they learn, how they are signalled, how they fail, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
+from tunesmith.testing.together import Seen, Trial, together
+
+PLUGINS = small_plugins()
+STEPS: dict[str, Any] = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Seen]]:
+    """Two processes that train, go on from the middle, and go on from what one process wrote."""
+    folder = tmp_path_factory.mktemp("pair")
+    alone = small_plan(folder, PLUGINS, "small", output_dir=str(folder / "alone"), **STEPS | {"per_device_train_batch_size": 4})
+    session = small_session(alone, PLUGINS, SmallStore(small_rows(16)))
+    session.trainer.run(session)
+    two = small_plan(folder, PLUGINS, "small", output_dir=str(folder / "two"), **STEPS)
+    again = small_plan(
+        folder,
+        PLUGINS,
+        "small",
+        output_dir=str(folder / "two"),
+        resume_from_checkpoint=str(folder / "two/checkpoint-2"),
+        **STEPS,
+    )
+    from_one = {"resume_from_checkpoint": str(folder / "alone/checkpoint-2"), **STEPS}
+    wider = small_plan(folder, PLUGINS, "small", output_dir=str(folder / "alone"), **from_one)
+    larger = small_plan(
+        folder, PLUGINS, "small", output_dir=str(folder / "alone"), **from_one | {"per_device_train_batch_size": 4}
+    )
+    return folder, [
+        Seen(tuple(small_losses(session))),
+        *together([Trial(p) for p in (two, again, wider, larger)], folder / "t"),
+    ]
+
+
+def test_two_processes_learn_what_one_learns_from_the_same_rows(pair: tuple[Path, list[Seen]]) -> None:
+    alone, two, *_ = pair[1]
+    assert "DistributedDataParallel" in two.wrapped
+    assert two.losses == pytest.approx(alone.losses, abs=2e-5)
+
+
+def test_a_resumed_pair_loses_nothing(pair: tuple[Path, list[Seen]]) -> None:
+    _, two, again, *_ = pair[1]
+    assert again.losses == two.losses
+    names = {file.name for file in (pair[0] / "two/checkpoint-2").iterdir()}
+    assert {"rng-0.json", "rng-1.json", "running-1.json", "optimizer.safetensors", "manifest.json"} <= names
+
+
+def test_another_number_of_processes_goes_on_only_with_steps_of_the_same_size(pair: tuple[Path, list[Seen]]) -> None:
+    alone, _, _, wider, larger = pair[1]
+    assert wider.losses == pytest.approx(alone.losses, abs=2e-5)
+    assert "a step would be 8 rows instead of 4" in larger.error
+
+
+# ---- the processes that tunesmith train starts -----------------------------------------------------------------------
+
+LOCAL = """
+import os, time
+from tunesmith import hookimpl
+TUNESMITH_API = (1, 0)
+
+@hookimpl
+def tunesmith_step_ended(session, step):
+    first = os.environ["RANK"] == "0"
+    if os.environ["TRY"] == "signal":
+        time.sleep(0.2)
+    elif step == 1 and not first:
+        time.sleep(5)
+    elif step == 2 and not first:
+        raise RuntimeError("the second process gives up")
+"""
+
+
+def start(folder: Path, what: str, **keys: Any) -> subprocess.Popen[str]:
+    """``tunesmith.worker``'s road without the data: the launcher of a small plan, whose stage is fed by hand."""
+    folder.mkdir()
+    (folder / "tunesmith_local.py").write_text(LOCAL)
+    given = {"nproc_per_node": 2, "max_steps": 200, "save_strategy": "no", **keys}
+    plan = small_plan(folder, PLUGINS, "small", picked={"launchers": "torchrun"}, **given)
+    (folder / "plan.json").write_text(plan.to_json())
+    command = [sys.executable, str(Path(__file__).with_name("launch_small.py")), str(folder)]
+    environ = {**os.environ, "TRY": what, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_a_step(folder: Path, process: subprocess.Popen[str]) -> None:
+    log = folder / "out/trainer_log.jsonl"
+    until = time.monotonic() + 200
+    while not (log.is_file() and log.read_text()):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_signal_to_the_parent_writes_one_full_checkpoint(tmp_path: Path) -> None:
+    process = start(tmp_path / "a", "signal")
+    wait_for_a_step(tmp_path / "a", process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 130, said
+    assert said.count("ending after this step") >= 1
+    (checkpoint,) = (tmp_path / "a/out").glob("checkpoint-*")
+    held = json.loads((checkpoint / "manifest.json").read_text())["files"]
+    assert {"optimizer.safetensors", "rng-0.json", "rng-1.json"} <= set(held)
+
+
+def test_a_hang_shows_every_stack_and_a_failure_its_own_traceback_first(tmp_path: Path) -> None:
+    process = start(tmp_path / "b", "fail", hang_timeout=2)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, said
+    for rank in (0, 1):
+        assert f"Process {rank} of 2: no step for" in said
+    assert "in tunesmith_step_ended" in said  # where the second process sleeps
+    assert said.index("Process 1 failed first") < said.index("RuntimeError: the second process gives up")
+    assert "Connection closed by peer" not in said
+    assert "Brought down with it: process 0" in said
