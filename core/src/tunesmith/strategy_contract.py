@@ -34,6 +34,10 @@ class Strategy(Protocol):
         """Whether it decides in which number format the weights are held, so that nobody else may change it."""
         return False
 
+    def reads_back(self) -> bool:
+        """Whether the weights of the best checkpoint come from what :meth:`save` wrote, by transformers' own way."""
+        return False
+
     def frozen(self, model: PreTrainedModel, trainer: Any) -> PreTrainedModel:
         """Make a model that does not learn (a reference, a reward model) ready to run beside the one that does."""
         return model

@@ -16,8 +16,6 @@ CONTRARY: tuple[tuple[str, tuple[Any, ...], str, str], ...] = (
     ("gradient_accumulation_steps", (1,), "1", "gradients cannot be accumulated"),
     ("max_grad_norm", (0, None), "0", "the norm of all gradients is never known"),
     ("fp16", (False, None), "false", "gradients are used before the loss scale is taken out"),
-    ("deepspeed", (None,), "null", "gradients are used before processes have shared them"),
-    ("fsdp", (None, False, ""), "null", "gradients are used before processes have shared them"),
 )
 
 
@@ -31,3 +29,7 @@ def update_problems(plan: Plan, key: str) -> Iterator[Problem]:
         if setting is not None and setting.given and setting.value not in harmless:
             what = f"{key} moves weights within the backward pass: {reason}, and {other} is {setting.value}"
             yield Problem(setting.origin, what, f"Write {other}: {instead}, or leave {key} out.")
+    if plan.spread.processes > 1 or plan.spread.shards != "nothing":
+        where = plan.settings[key].origin if key in plan.settings else ""
+        what = f"{key} moves weights within the backward pass: gradients are used before processes have shared them"
+        yield Problem(where, what, f"Train in one process, or leave {key} out.")

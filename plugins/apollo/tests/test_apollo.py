@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tunesmith.plan import Spread
 from tunesmith.runtime.low_rank import random
 from tunesmith.testing import OptimizerSuite, PluginSuite
 from tunesmith.testing.hand_plan import hand_plan
@@ -109,11 +111,12 @@ def test_random_subspaces_are_drawn_from_their_seed_and_change_when_it_is_time()
 
 def test_plan_errors() -> None:
     options = ApolloOptions(use_apollo=True, apollo_layerwise=True)
-    plan = hand_plan(options, picked={"optimizers": "apollo"}, gradient_accumulation_steps=2, deepspeed="z3.json")
+    plan = hand_plan(options, picked={"optimizers": "apollo"}, gradient_accumulation_steps=2)
+    plan = replace(plan, spread=Spread(processes=2, shards="weights"))
     found = [problem.instead for problem in tunesmith_check_plan(plan)]
     assert found == [
         "Write gradient_accumulation_steps: 1, or leave apollo_layerwise out.",
-        "Write deepspeed: null, or leave apollo_layerwise out.",
+        "Train in one process, or leave apollo_layerwise out.",
     ]
 
 

@@ -244,10 +244,6 @@ class SessionTrainer(Trainer):
                 folder.mkdir(parents=True, exist_ok=True)
             self.session.save_model(folder)
 
-    @property
-    def _sharded(self) -> bool:
-        return bool(self.is_deepspeed_enabled or self.is_fsdp_enabled)
-
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         self.session.strategy.save(self, Path(output_dir))
 
@@ -343,7 +339,7 @@ class SessionTrainer(Trainer):
         self._total_loss_scalar, self._globalstep_last_logged = running["total"], running["logged"]
 
     def _load_best_model(self) -> None:
-        if self._sharded:
+        if self.session.strategy.reads_back():
             super()._load_best_model()
         elif not self.interruption.reason:
             self._take_weights(Path(self.state.best_model_checkpoint))

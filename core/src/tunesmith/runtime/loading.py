@@ -215,7 +215,7 @@ def load_base(
     placement = {"device_map": {"": device}} if placement is None else placement
     path = str(wish.path)
     folder = model_folder(plan, path)
-    config = base_changes.changed_config(load_config(plan, path), plan, wish, training=training and not exact)
+    config = base_changes.changed_config(load_config(plan, path), plan, wish, training=training is True)
     own = config.dtype if isinstance(config.dtype, torch.dtype) else None
     kwargs: dict[str, Any] = {"trust_remote_code": runs_own_code(plan, path, folder), **attention(plan, plugins)}
     if training:

@@ -28,7 +28,7 @@ from tunesmith.testing.small_run import SmallStore, small_losses, small_plugins,
 from tunesmith.values import from_plain
 
 #: Two processes on a busy machine may take this long, in seconds.
-PATIENCE = 120
+PATIENCE = 400
 
 
 @dataclass(frozen=True)
