@@ -18,9 +18,9 @@ from typing import Any
 from tunesmith.contracts import Renderer, RewrittenReplies
 from tunesmith.data.conversation import Call, Conversation, Media, Part, Piece, Rendered, Result, Text, Thought, Turn
 from tunesmith.errors import TunesmithError
+from tunesmith.templates.atoms import common_atoms
 from tunesmith.templates.model import Thinking, ToolTable
 from tunesmith.templates.parse import LANGUAGE
-from tunesmith.templates.render import common_atoms
 from tunesmith.templates.sandbox import CLOSE_MARK, OPEN_MARK, Refused, run
 from tunesmith.templates.thinking import read_back
 from tunesmith.templates.tokenizer_facts import TokenizerFacts

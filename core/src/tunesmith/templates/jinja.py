@@ -10,9 +10,11 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tunesmith.templates.atoms import told_apart
 from tunesmith.templates.conditions import jinja_path, names_in
 from tunesmith.templates.conditions import to_jinja as condition
 from tunesmith.templates.filters import FILTERS
+from tunesmith.templates.jinja_pieces import CALLS, INSIDE, LEAD, OF_CALLS, PLACE, RESULTS, TEXT_MACRO
 from tunesmith.templates.model import (
     Each,
     If,
@@ -32,58 +34,6 @@ from tunesmith.templates.thinking import tags
 
 if TYPE_CHECKING:
     from tunesmith.templates.render import DeclaredRenderer
-
-_TEXT_MACRO = """
-{%- macro words(message) -%}
-  {%- if message.content is string -%}{{- message.content -}}
-  {%- elif message.content -%}
-    {%- for part in message.content -%}{%- if part.type == 'text' -%}{{- part.text -}}{%- endif -%}{%- endfor -%}
-  {%- endif -%}
-{%- endmacro -%}"""
-
-_CALLS = """
-    {%- set found = namespace(calls=[]) -%}
-    {%- for item in message.tool_calls or [] -%}
-      {%- set function = item.function or item -%}
-      {%- set found.calls = found.calls + [{'name': function.name, 'arguments': function.arguments, 'id': item.id}] -%}
-    {%- endfor -%}
-    {%- set calls = found.calls -%}"""
-
-_RESULTS = """
-    {%- set group = namespace(results=[], open=true) -%}
-    {%- for other in rest[loop.index0:] -%}
-      {%- if group.open and other.role == 'tool' -%}
-        {%- set group.results = group.results + [{'content': words(other), 'name': other.name, 'id': other.tool_call_id}] -%}
-      {%- else -%}{%- set group.open = false -%}{%- endif -%}
-    {%- endfor -%}
-    {%- set results = group.results -%}
-    {%- set ahead = loop.index0 + results|length -%}"""
-
-_INSIDE = "content.split({1})[0].rstrip('\\n').split({0})[-1].lstrip('\\n')"
-
-#: Facts about a turn's place, over ``here`` (its index) and ``ahead`` (the index of the turn after it).
-_PLACE = {
-    "first": "not (rest[:here]|selectattr('role', 'equalto', role)|list)",
-    "opening": "here == 0",
-    "last": "ahead == rest|length",
-    "last_user": "here == ends.last_user",
-    "after_last_user": "here > ends.last_user",
-    "last_answer": "not (rest[ahead:]|selectattr('role', 'equalto', 'assistant')|list)",
-    "answered": "(rest[ahead:]|selectattr('role', 'equalto', 'assistant')|rejectattr('tool_calls')|list|length > 0)",
-    "after_user": "(here > 0 and rest[here - 1].role == 'user')",
-    "after_assistant": "(here > 0 and rest[here - 1].role == 'assistant')",
-    "after_tool": "(here > 0 and rest[here - 1].role == 'tool')",
-    "before_user": "(ahead < rest|length and rest[ahead].role == 'user')",
-    "before_assistant": "(ahead < rest|length and rest[ahead].role == 'assistant')",
-    "before_tool": "(ahead < rest|length and rest[ahead].role == 'tool')",
-    "awaited": "here == rest|length",
-    "round": "rest[:ahead]|selectattr('role', 'equalto', 'user')|list|length",
-}
-_OF_CALLS = {
-    "many_calls": "calls|length > 1",
-    "calls_without_ids": "(calls|rejectattr('id')|list|length > 0)",
-    "results_without_ids": "(results|rejectattr('id')|list|length > 0)",
-}
 
 
 def to_jinja(renderer: DeclaredRenderer) -> str:
@@ -133,7 +83,7 @@ class _Export:
     # -- the whole ---------------------------------------------------------------------------------------------------
 
     def whole(self) -> str:
-        lines = [_TEXT_MACRO.strip(), *self._macros(), *self._settings(), *self._checks()]
+        lines = [TEXT_MACRO.strip(), *self._macros(), *self._settings(), *self._checks()]
         lines += [self.slot("prefix"), self._system(), *self._ends()]
         lines += ["{%- for message in rest -%}", *self._turn(), "{%- endfor -%}"]
         lines += [self.slot("ending"), *self._prompt()]
@@ -206,7 +156,7 @@ class _Export:
         yield from self._assistant()
         if self.template.tool:
             yield "  {%- elif role == 'tool' -%}"
-            yield "    {%- if here == 0 or rest[here - 1].role != 'tool' -%}" + _RESULTS
+            yield "    {%- if here == 0 or rest[here - 1].role != 'tool' -%}" + RESULTS
             yield from self._result_names()
             yield from self._branch("tool")
             yield "    {%- endif -%}"
@@ -231,7 +181,7 @@ class _Export:
         yield "    {%- endfor -%}{%- set results = named.results -%}"
 
     def _place(self) -> str:
-        used = [f"{{%- set {name} = {text} -%}}" for name, text in _PLACE.items() if name in self.names]
+        used = [f"{{%- set {name} = {text} -%}}" for name, text in PLACE.items() if name in self.names]
         return "    " + "".join(used) if used else ""
 
     def _branch(self, key: str) -> Iterator[str]:
@@ -242,15 +192,15 @@ class _Export:
     def _refusals(self, *facts: str) -> Iterator[str]:
         for name in facts:
             if name in self.names:
-                yield f"    {{%- set {name} = {_OF_CALLS[name]} -%}}"
-        for name in set(_OF_CALLS) - set(facts):
+                yield f"    {{%- set {name} = {OF_CALLS[name]} -%}}"
+        for name in set(OF_CALLS) - set(facts):
             if name in self.names:
                 yield f"    {{%- set {name} = false -%}}"
         for rule in self.template.refuse:
             yield "    " + self._raise(condition(rule.when), f"The template {self.template.name} {rule.because}.")
 
     def _assistant(self) -> Iterator[str]:
-        yield _CALLS.strip("\n")
+        yield CALLS.strip("\n")
         if "result.name" in self.names:
             named = "{%- set ends.names = dict(ends.names, **{call.id or '': call.name}) -%}"
             yield f"    {{%- for call in calls -%}}{named}{{%- endfor -%}}"
@@ -289,7 +239,7 @@ class _Export:
         """Part a thought from the words that it is written among."""
         opening, closing = map(quoted, tags(thinking))
         yield f"    {{%- if not thought and {closing} in content -%}}"
-        yield f"      {{%- set thought = {_INSIDE.format(opening, closing)} -%}}"
+        yield f"      {{%- set thought = {INSIDE.format(opening, closing)} -%}}"
         yield f"      {{%- set content = content.split({closing})[-1].lstrip('\\n') -%}}{{%- endif -%}}"
 
     def _cut(self, thinking: Thinking) -> Iterator[str]:
@@ -298,7 +248,7 @@ class _Export:
         gap = quoted(thinking.close.partition(tags(thinking)[1])[2])
         yield f"    {{%- if thought -%}}{{%- set content = {gap} + content -%}}{{%- endif -%}}"
         yield f"    {{%- if {closing} in content -%}}"
-        yield f"      {{%- set thought = thought or {_INSIDE.format(opening, closing)} -%}}"
+        yield f"      {{%- set thought = thought or {INSIDE.format(opening, closing)} -%}}"
         yield f"      {{%- set content = content.split({closing})[-1] -%}}{{%- endif -%}}"
 
     def _reply(self) -> Iterator[str]:
@@ -306,9 +256,8 @@ class _Export:
             yield f"    {{%- generation -%}}{self.slot('reply')}{{%- endgeneration -%}}"
             return
         yield f"    {{%- set reply -%}}{self.slot('reply')}{{%- endset -%}}"
-        yield f"    {{%- set lead -%}}{self.slot('start')}{{%- endset -%}}"
-        yield "    {%- set lead = lead if lead and reply.startswith(lead) else '' -%}"
-        yield "    {{- lead -}}{%- generation -%}{{- reply[lead|length:] -}}{%- endgeneration -%}"
+        yield f"    {{%- set start -%}}{self.nodes(told_apart(self.template.start))}{{%- endset -%}}"
+        yield LEAD.strip("\n")
 
     def _prompt(self) -> Iterator[str]:
         yield "{%- if generating -%}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from tunesmith.contracts import Renderer, ToolSyntax
 from tunesmith.data.conversation import Call, Conversation, Part, Piece, Rendered, Text, Thought, Turn
 from tunesmith.errors import TunesmithError
+from tunesmith.templates.atoms import common_atoms
 from tunesmith.templates.channels import read_channels
 from tunesmith.templates.conditions import predicate
 from tunesmith.templates.dates import printed
@@ -20,8 +20,6 @@ from tunesmith.templates.thinking import read_back
 from tunesmith.templates.thread import Beat, Thread, check_fits, thread_of
 from tunesmith.templates.tools import parse_calls, with_tools
 from tunesmith.templates.writers import Parts, Writer, WriterSet, written
-
-_ATOM = re.compile(r"<[^<>\s]*>|\[[^\[\]\s]*\]|.", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -346,7 +344,7 @@ class _Rendering:
     def _without_lead(self, reply: Parts, start: str) -> Parts:
         """Move what generation starts from out of the reply, as far as the reply begins with it."""
         text = "".join(part for part, _ in reply)
-        shared = len(start) if text.startswith(start) else common_atoms(text, start)
+        shared = common_atoms(text, start)
         lead: Parts = []
         while shared and reply:
             words, control = reply[0]
@@ -388,13 +386,3 @@ class _Rendering:
 def _is_lost(thought: str, reply: Parts) -> bool:
     """Whether a reply was written without its thought."""
     return bool(thought) and thought.strip() not in "".join(text for text, _ in reply)
-
-
-def common_atoms(text: str, start: str) -> int:
-    """How many characters two texts share from their start, never ending inside a tag such as ``<think>``."""
-    shared = 0
-    for one, two in zip(_ATOM.finditer(text), _ATOM.finditer(start), strict=False):
-        if one[0] != two[0]:
-            break
-        shared = one.end()
-    return shared

@@ -212,15 +212,25 @@ class TemplateSuite:
                 assert jinja_text(source, golden) == expected, golden
 
     def test_its_marks_show_what_is_learned(self) -> None:
-        """The generation marks of the exported chat template and the learned stretches agree."""
+        """The generation marks of the exported chat template and the learned stretches agree, with thinking on and off too."""
         pytest.importorskip("jinja2")
         from tunesmith.templates.auto import without_marks
 
         source = self.renderer.chat_template()
-        for golden, line, rendered in self.rendered():
-            if not line.generation_prompt and golden.get("date") is None and "prefix" not in golden:
-                marks = without_marks(jinja_marked(source, golden) or "")[1]
-                assert tuple(mark for mark in marks if mark[0] < mark[1]) == rendered.learned, golden
+        for golden in self.with_other_thinking():
+            marks = without_marks(jinja_marked(source, golden) or "")[1]
+            line = line_of(golden)
+            learned = fitting(self.renderer, line).render(line.conversation).learned
+            assert tuple(mark for mark in marks if mark[0] < mark[1]) == learned, golden
+
+    def with_other_thinking(self) -> Iterator[dict[str, Any]]:
+        """The rows among the goldens, and those of a template with reasoning once more with thinking on and off."""
+        thinks = self.renderer.template.thinking is not None
+        for golden in self.lines:
+            if golden["expected"].get("refused") or golden.get("generation_prompt") or golden.get("date") is not None:
+                continue
+            yield golden
+            yield from ({**golden, "enable_thinking": on} for on in ((True, False) if thinks else ()))
 
     def test_an_ollama_file_can_be_written_or_says_why_not(self) -> None:
         """With the stop tokens in it."""
