@@ -71,7 +71,7 @@ def spec_page() -> Iterator[str]:
 
 
 #: What ``contracts.py`` only passes on.
-OWN_MODULES = ("acceleration.py", "backend_facts.py", "generation.py", "strategy_contract.py")
+OWN_MODULES = ("acceleration.py", "backend_facts.py", "generation.py", "outcome.py", "strategy_contract.py")
 
 
 def contract_page() -> Iterator[str]:

@@ -303,7 +303,9 @@ class StackSpec:
 
 @dataclass(frozen=True)
 class TrackerSpec(Spec):
-    """Where metrics are sent, named in ``report_to``."""
+    """Where metrics are sent, named in ``report_to`` or turned on by ``switch``."""
+
+    switch: Switch | None = None
 
 
 @dataclass(frozen=True)
@@ -328,12 +330,16 @@ class ExporterSpec(Spec):
 
 @dataclass(frozen=True)
 class Axis:
-    """One kind of thing that plugins offer: its hook, its word, its spec and the key that picks from it."""
+    """One kind of thing that plugins offer: its hook, its word, its spec and the key that picks from it.
+
+    ``selector`` is the key that names one of it, ``listed`` the key that names several.
+    """
 
     hook: str
     word: str
     spec: type
     selector: str = ""
+    listed: str = ""
 
 
 #: Every axis, in the order in which ``tunesmith plugins`` lists them.
@@ -346,7 +352,7 @@ AXES: tuple[Axis, ...] = (
     Axis("models", "model catalogue", ModelCatalogueSpec),
     Axis("tuners", "tuner", TunerSpec, "finetuning_type"),
     Axis("trainers", "stage", TrainerSpec, "stage"),
-    Axis("rewards", "reward", RewardSpec),
+    Axis("rewards", "reward", RewardSpec, listed="reward_funcs"),
     Axis("optimizers", "optimizer", OptimizerSpec),
     Axis("quantizers", "quantizer", QuantizerSpec, "quantization_method"),
     Axis("accelerators", "accelerator", AcceleratorSpec),
@@ -355,9 +361,9 @@ AXES: tuple[Axis, ...] = (
     Axis("strategies", "strategy", StrategySpec),
     Axis("engines", "engine", EngineSpec, "infer_backend"),
     Axis("stacks", "stack", StackSpec),
-    Axis("trackers", "tracker", TrackerSpec),
-    Axis("callbacks", "callback", CallbackSpec),
-    Axis("metrics", "metric", MetricSpec),
+    Axis("trackers", "tracker", TrackerSpec, listed="report_to"),
+    Axis("callbacks", "callback", CallbackSpec, listed="callbacks"),
+    Axis("metrics", "metric", MetricSpec, listed="metrics"),
     Axis("evaluators", "evaluator", EvaluatorSpec),
     Axis("exporters", "exporter", ExporterSpec, "export_format"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module, resources
 from pathlib import Path
@@ -149,6 +149,28 @@ def _nothing_yet(draft: Draft, axis: str) -> None:
     """A quantizer is picked when the models are known: what lies there may decide."""
 
 
+# ---- several by name -------------------------------------------------------------------------------------------------
+
+
+def _listed(draft: Draft, axis: str) -> None:
+    key = NAMES[axis].listed
+    for name in _names(draft.value(key)):
+        choose_named(draft, axis, key, name)
+
+
+def _trackers(draft: Draft, axis: str) -> None:
+    """Those that plugins bring; every other name in ``report_to`` is transformers' affair."""
+    asked = _names(draft.value(NAMES[axis].listed))
+    _by_switch(draft, axis)
+    for offer in draft.plugins.axis(axis):
+        if offer.spec.name in asked and offer.spec not in draft.picked(axis):
+            draft.pick(axis, offer, draft.origin(NAMES[axis].listed))
+
+
+def _names(value: Any) -> Sequence[str]:
+    return [value] if isinstance(value, str) else [str(name) for name in value or ()]
+
+
 # ---- template --------------------------------------------------------------------------------------------------------
 
 
@@ -259,4 +281,8 @@ CHOOSERS: Mapping[str, Callable[[Draft, str], None]] = {
     "quantizers": _nothing_yet,
     "accelerators": _accelerators,
     "optimizers": _optimizer,
+    "rewards": _listed,
+    "trackers": _trackers,
+    "callbacks": _listed,
+    "metrics": _listed,
 }

@@ -1,0 +1,1 @@
+"""The tracker swanlab, and the packages of those that transformers knows itself."""

@@ -1,0 +1,53 @@
+"""What this package offers: the tracker ``swanlab``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tunesmith import Problem, Switch, TrackerSpec, hookimpl
+
+from tunesmith_trackers.options import SwanLabOptions
+
+if TYPE_CHECKING:
+    from tunesmith.contracts import Outcome
+    from tunesmith.plan import Plan
+    from tunesmith.runtime.session import Session
+
+TUNESMITH_API = (1, 0)
+
+
+@hookimpl
+def tunesmith_trackers() -> list[TrackerSpec]:
+    """By ``report_to: swanlab`` or ``use_swanlab: true``."""
+    return [
+        TrackerSpec(
+            "swanlab",
+            "tunesmith_trackers.swanlab_tracker:SwanLabTracker",
+            "SwanLab, in the cloud or on this machine.",
+            options=SwanLabOptions,
+            needs=("swanlab",),
+            switch=Switch("use_swanlab"),
+        )
+    ]
+
+
+@hookimpl
+def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
+    """A bot's secret without its address tells nobody."""
+    if _picked(plan) and plan["swanlab_lark_secret"] and not plan["swanlab_lark_webhook_url"]:
+        where = plan.settings["swanlab_lark_secret"].origin
+        yield Problem(where, "swanlab_lark_secret has no bot to go with", "Give swanlab_lark_webhook_url: too.")
+
+
+@hookimpl
+def tunesmith_run_ended(session: Session, outcome: Outcome | None) -> None:
+    """Close SwanLab's run with ours, so that the next one in this process gets its own."""
+    if _picked(session.plan):
+        from tunesmith_trackers.swanlab_tracker import finish
+
+        finish(failed=outcome is None)
+
+
+def _picked(plan: Plan) -> bool:
+    return any(chosen.name == "swanlab" for chosen in plan.picked("trackers"))
