@@ -48,8 +48,7 @@ model_name_or_path: model
 dataset: rows
 eval_dataset: rows
 dataset_dir: .
-template: qwen3
-enable_thinking: null
+template: chatml
 output_dir: out
 max_steps: 2
 lora_rank: 2
