@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunesmith import Problem, Switch, TrackerSpec, hookimpl
 
@@ -12,7 +12,6 @@ from tunesmith_trackers.options import SwanLabOptions
 if TYPE_CHECKING:
     from tunesmith.contracts import Outcome
     from tunesmith.plan import Plan
-    from tunesmith.runtime.session import Session
 
 TUNESMITH_API = (1, 0)
 
@@ -41,7 +40,7 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
 
 
 @hookimpl
-def tunesmith_run_ended(session: Session, outcome: Outcome | None) -> None:
+def tunesmith_run_ended(session: Any, outcome: Outcome | None) -> None:
     """Close SwanLab's run with ours, so that the next one in this process gets its own."""
     if _picked(session.plan):
         from tunesmith_trackers.swanlab_tracker import finish
