@@ -384,3 +384,6 @@ class Tracker(Protocol):
     @abstractmethod
     def callback(self) -> TrainerCallback:
         """The callback that does it."""
+
+    def close(self) -> None:
+        """The run is over, however it ended. Safe to call twice."""

@@ -65,6 +65,7 @@ class SessionTrainer(Trainer):
         for callback in (
             *session.tuner.callbacks(session),
             *session.callbacks,
+            *(one.callback() for one in session.trackers),
             ProgressLog(session.output_dir),
             Progress(self),
         ):

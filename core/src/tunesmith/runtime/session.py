@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig, set_seed
 
-from tunesmith.contracts import Accelerator, Backend, Optimizer, Renderer, Strategy, Trainer, Tuner
+from tunesmith.contracts import Accelerator, Backend, Optimizer, Renderer, Strategy, Tracker, Trainer, Tuner
 from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
 from tunesmith.model_folder import bears
@@ -62,6 +62,7 @@ class Session:
     tuner: Tuner
     optimizer: Optimizer | None
     callbacks: tuple[TrainerCallback, ...]
+    trackers: tuple[Tracker, ...]
     args: TrainingArguments
     losses: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     resume: Checkpoint | None = None
@@ -137,6 +138,8 @@ class Session:
         self.models.clear()
         self.twin = None
         self.train_data, self.eval_data = None, {}
+        for tracker in self.trackers:
+            tracker.close()
         self.backend.empty_cache()
 
 
@@ -202,7 +205,8 @@ def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session
         losses={name: loss for _, one in accelerators for name, loss in one.losses().items()},
         tuner=next(_made(plan, plugins, "tuners")),
         optimizer=optimizer,
-        callbacks=_callbacks(plan, plugins),
+        callbacks=tuple(_made(plan, plugins, "callbacks")),
+        trackers=tuple(_made(plan, plugins, "trackers")),
     )
 
 
@@ -213,11 +217,6 @@ def _made(plan: Plan, plugins: Plugins, axis: str) -> Iterator[Any]:
 def _in_order(plan: Plan, plugins: Plugins) -> list[tuple[str, Accelerator]]:
     offers = [plugins.accelerators.get(chosen.wanted) for chosen in plan.picked("accelerators")]
     return [(offer.spec.name, offer.load()(plan)) for offer in sorted(offers, key=lambda offer: offer.spec.order)]
-
-
-def _callbacks(plan: Plan, plugins: Plugins) -> tuple[TrainerCallback, ...]:
-    trackers = [tracker.callback() for tracker in _made(plan, plugins, "trackers")]
-    return (*_made(plan, plugins, "callbacks"), *trackers)
 
 
 # ---- resume ----------------------------------------------------------------------------------------------------------

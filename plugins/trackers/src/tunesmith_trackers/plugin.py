@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith import Problem, Switch, TrackerSpec, hookimpl
 
 from tunesmith_trackers.options import SwanLabOptions
 
 if TYPE_CHECKING:
-    from tunesmith.contracts import Outcome
     from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
@@ -37,15 +36,6 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     if _picked(plan) and plan["swanlab_lark_secret"] and not plan["swanlab_lark_webhook_url"]:
         where = plan.settings["swanlab_lark_secret"].origin
         yield Problem(where, "swanlab_lark_secret has no bot to go with", "Give swanlab_lark_webhook_url: too.")
-
-
-@hookimpl
-def tunesmith_run_ended(session: Any, outcome: Outcome | None) -> None:
-    """Close SwanLab's run with ours, so that the next one in this process gets its own."""
-    if _picked(session.plan):
-        from tunesmith_trackers.swanlab_tracker import finish
-
-        finish(failed=outcome is None)
 
 
 def _picked(plan: Plan) -> bool:

@@ -26,6 +26,11 @@ class SwanLabTracker(Tracker):
         """SwanLab's callback, which logs what the trainer logs, with the run's settings beside it."""
         return PlannedRun(self.plan, self.options)
 
+    def close(self) -> None:
+        """Close SwanLab's run with ours, so that the next one in this process gets its own."""
+        if swanlab.has_run():
+            swanlab.finish()
+
 
 class PlannedRun(SwanLabCallback):
     """As SwanLab's; the run is begun here, so that a bot can hear of its end and the configuration is ours."""
@@ -65,9 +70,3 @@ def given(plan: Plan) -> dict[str, Any]:
         for key, setting in plan.settings.items()
         if setting.given
     }
-
-
-def finish(*, failed: bool) -> None:
-    """End SwanLab's active run, where there is one."""
-    if swanlab.has_run():
-        swanlab.finish(state="crashed" if failed else "success")
