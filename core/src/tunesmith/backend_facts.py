@@ -9,11 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether a backend is here. ``reason`` says why not, in words a user can act on; ``devices`` counts them."""
+    """Whether a backend is here. ``reason`` says why not, in words a user can act on; ``devices`` counts them.
+
+    ``memory`` is what the smallest of them has in all, in bytes; 0 where that cannot be known without torch.
+    """
 
     here: bool
     reason: str = ""
     devices: int = 0
+    memory: int = 0
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -126,8 +126,12 @@ def library_optimizers() -> Mapping[str, LibraryOptimizer]:
     return {one["name"]: LibraryOptimizer(**one) for one in _from_transformers()["optimizers"]}
 
 
+#: Kinds of training arguments that mean more here than in the library: a plan settles what else they may be.
+WIDER = {"per_device_train_batch_size": "int | Literal['auto']"}
+
+
 def _training_argument(plain: Mapping[str, Any]) -> Key:
-    kind = read_kind(plain["type"])
+    kind = read_kind(WIDER.get(plain["name"], plain["type"]))
     default = tuple(plain["default"]) if isinstance(plain["default"], list) else plain["default"]
     bounds = Range(**plain["range"]) if "range" in plain else None
     return Key(

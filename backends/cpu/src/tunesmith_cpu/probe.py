@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tunesmith.contracts import Probe
 
+from tunesmith_cpu.memory import read_memory
+
 CPUINFO = Path("/proc/cpuinfo")
 #: Processor flags that mean bfloat16 arithmetic in hardware, the fastest first: x86 tiles, x86 vectors, Arm.
 BFLOAT16 = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
@@ -16,7 +18,7 @@ def probe() -> Probe:
     """The processor is always here. ``detail`` has the cores we may use and what computes bfloat16, if anything does."""
     flags = processor_flags(CPUINFO)
     fast = next((flag for flag in BFLOAT16 if flag in flags), "")
-    return Probe(True, devices=1, detail={"cores": usable_cores(), "bfloat16": fast or "emulated"})
+    return Probe(True, devices=1, memory=read_memory().total, detail={"cores": usable_cores(), "bfloat16": fast or "emulated"})
 
 
 def processor_flags(cpuinfo: Path) -> frozenset[str]:

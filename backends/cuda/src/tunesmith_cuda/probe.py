@@ -59,7 +59,7 @@ def _found(vendor: Vendor, driver: Driver, environ: Mapping[str, str], build: Bu
     detail = {"vendor": vendor.name, "driver": version, "torch": asdict(build), "devices": [asdict(one) for one in devices]}
     if not (build.cuda if vendor is NVIDIA else build.hip):
         return Probe(False, _wrong_build(vendor, build, len(devices)), detail=detail)
-    return Probe(True, devices=len(devices), detail=detail)
+    return Probe(True, devices=len(devices), memory=min(one.memory for one in devices), detail=detail)
 
 
 def _no_library(vendor: Vendor) -> str:

@@ -25,6 +25,7 @@ def tunesmith_commands() -> list[CommandSpec]:
             requires=("model_name_or_path", "dataset", "output_dir"),
         ),
         CommandSpec("plan", "tunesmith.cli.plan:plan", "Show everything a run would do, without doing it.", section=look),
+        CommandSpec("estimate", "tunesmith.cli.estimate:estimate", "Memory over batch size and sequence length.", section=look),
         CommandSpec(
             "explain", "tunesmith.cli.explain:explain", "What a configuration key means, and who owns it.", section=look
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tunesmith.config import RunConfig
 from tunesmith.errors import ConfigError, Problem
 from tunesmith.plan import Plan
+from tunesmith.planning.batch_size import size_batches
 from tunesmith.planning.checks import check
 from tunesmith.planning.choose import choose
 from tunesmith.planning.datasets import find_datasets
@@ -20,7 +21,7 @@ from tunesmith.planning.template_advice import advise
 from tunesmith.plugins import Broken, Plugins
 
 #: Each step reads what the ones before it decided.
-STEPS = (recall, choose, wish, quantize, settle, count, prepare, find_datasets, advise, check, estimate)
+STEPS = (recall, choose, wish, quantize, settle, count, prepare, find_datasets, advise, size_batches, check, estimate)
 
 
 def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = False) -> Plan:

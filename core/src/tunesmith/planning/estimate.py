@@ -35,15 +35,20 @@ SHARED = {"optimizer": ("gradients", "optimizer"), "weights": ("weights", "gradi
 
 def estimate(draft: Draft) -> None:
     """Fill ``draft.estimate`` where the model's shape can be known."""
+    draft.estimate = None if draft.problems else estimated(draft)
+
+
+def estimated(draft: Draft) -> Estimate | None:
+    """What the run will take with the settings so far; ``None`` where the model's shape cannot be known."""
     if "policy" not in draft.models or not draft.models["policy"].path:
-        return
+        return None
     folder = find_in(draft, draft.models["policy"].path).folder
-    shape = read_shape(folder) if folder and not draft.problems else None
+    shape = read_shape(folder) if folder else None
     if shape is None:
-        return
+        return None
     parts, trainable = _training(draft, shape) if draft.picked("trainers") else ({"weights": _weights(draft, shape, 0)}, 0)
     parts |= dict(_others(draft))
-    draft.estimate = Estimate(shape.parameters, trainable, parts, NOT_VALIDATED, f"arithmetic on {shape.basis}")
+    return Estimate(shape.parameters, trainable, parts, NOT_VALIDATED, f"arithmetic on {shape.basis}")
 
 
 def _training(draft: Draft, shape: ModelShape) -> tuple[dict[str, int], int]:
