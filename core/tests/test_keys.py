@@ -95,7 +95,7 @@ def test_every_key_that_users_know_is_known_here_with_its_default(name: str, def
 
 
 #: Keys whose default is another one here, with the reason.
-DIFFERENT = {"model": "a run names its model"}
+DIFFERENT = {"model": "a run names its model", "swanlab_project": "named after this program, not another"}
 
 
 @pytest.mark.parametrize("file", sorted(COMPAT.rglob("configs/**/*.yaml")), ids=lambda path: path.stem)
