@@ -32,9 +32,7 @@ class Cell:
 @run_arguments
 @click.option("--batch", default="1,2,4,8", show_default=True, help="Batch sizes per device, the columns of the table.")
 @click.option("--length", default="512,1024,2048,4096", show_default=True, help="Values of cutoff_len, its rows.")
-@click.option(
-    "--vary", multiple=True, metavar="KEY=A,B", help="One table for each value: finetuning_type=lora,full. Repeatable."
-)
+@click.option("--vary", multiple=True, metavar="KEY=A,B", help="A table for each value, as in bf16=true,false.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in bytes.")
 @click.pass_obj
 def estimate(
@@ -56,7 +54,7 @@ def estimate(
 def _varied(word: str) -> tuple[str, list[str]]:
     key, sign, values = word.partition("=")
     if not sign or not values:
-        raise TunesmithError(f"--vary {word}: no values", "Write --vary finetuning_type=lora,full")
+        raise TunesmithError(f"--vary {word}: no values", "Write --vary bf16=true,false")
     return key, values.split(",")
 
 

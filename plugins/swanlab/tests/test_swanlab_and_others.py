@@ -16,15 +16,15 @@ from tunesmith.plugins import Plugins
 from tunesmith.settings import gather
 from tunesmith.testing import PluginSuite
 from tunesmith.testing.hand_plan import hand_plan
-from tunesmith_trackers.options import SwanLabOptions
-from tunesmith_trackers.plugin import tunesmith_check_plan
-from tunesmith_trackers.swanlab_tracker import given
+from tunesmith_swanlab.options import SwanLabOptions
+from tunesmith_swanlab.plugin import tunesmith_check_plan
+from tunesmith_swanlab.tracker import given
 
 SECRET = "a-key-that-nobody-may-see"
 
 
 class TestPlugin(PluginSuite):
-    plugin = "trackers"
+    plugin = "swanlab"
     folder = Path(__file__).parents[1]
 
 

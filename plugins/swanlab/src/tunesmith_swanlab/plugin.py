@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, Switch, TrackerSpec, hookimpl
 
-from tunesmith_trackers.options import SwanLabOptions
+from tunesmith_swanlab.options import SwanLabOptions
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
@@ -21,10 +21,9 @@ def tunesmith_trackers() -> list[TrackerSpec]:
     return [
         TrackerSpec(
             "swanlab",
-            "tunesmith_trackers.swanlab_tracker:SwanLabTracker",
+            "tunesmith_swanlab.tracker:SwanLabTracker",
             "SwanLab, in the cloud or on this machine.",
             options=SwanLabOptions,
-            needs=("swanlab",),
             switch=Switch("use_swanlab"),
         )
     ]

@@ -9,7 +9,7 @@ from swanlab.integration.transformers import SwanLabCallback
 from tunesmith.contracts import Tracker
 from tunesmith.plan import Plan, is_secret
 
-from tunesmith_trackers.options import SwanLabOptions
+from tunesmith_swanlab.options import SwanLabOptions
 
 #: The word of the configuration → SwanLab's.
 MODES = {"cloud": "online"}

@@ -1,0 +1,1 @@
+"""The tracker swanlab: metrics to SwanLab, in the cloud or on this machine."""

@@ -1,1 +1,0 @@
-"""The tracker swanlab, and the packages of those that transformers knows itself."""
