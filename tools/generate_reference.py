@@ -60,7 +60,13 @@ def spec_page() -> Iterator[str]:
     yield "# Specs"
     yield markdown(ast.get_docstring(tree))
     rows = [
-        (f"`tunesmith_{a.hook}`", a.word, f"`{a.spec.__name__}`", f"`{a.selector}`" if a.selector else "") for a in specs.AXES
+        (
+            f"`tunesmith_{a.hook}`",
+            a.word,
+            f"`{a.spec.__name__}`",
+            f"`{a.selector or a.listed}`" if a.selector or a.listed else "",
+        )
+        for a in specs.AXES
     ]
     yield "## Axes"
     yield table(("hook", "word", "spec", "key that picks"), rows)
