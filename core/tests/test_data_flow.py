@@ -22,6 +22,7 @@ from tunesmith.data.conversation import Conversation, Text, Turn
 from tunesmith.data.dataset_info import describe
 from tunesmith.data.flow import Prepared, prepare
 from tunesmith.data.preparation import make_tools
+from tunesmith.data.prompt_facts import prompt_of_facts
 from tunesmith.data.report import Report, table
 from tunesmith.data.store import TokenStore
 from tunesmith.host_options import DataOptions, ModelOptions
@@ -242,7 +243,7 @@ def test_prompts_end_where_generation_starts_and_keep_the_other_columns(road: Ro
     road.write("ask", [{"talk": [["hello"]], "answer": 4, "level": "é"}])
     store = road.train("ask", kind="prompt")
     assert road.text(store[0]["prompt"].ids) == "<|im_start|>hello<|im_end|><s>"
-    assert store.facts(0) == {"answer": 4, "level": "é"}
+    assert prompt_of_facts(store.facts(0)).extras == {"answer": 4, "level": "é"}
 
 
 #: The tokenizer's own template: an answer shows how long it thought while it is the last.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from tunesmith.errors import Problem
 from tunesmith.options import Range
 from tunesmith.specs import POLICY, Role
 
-__all__ = ["POLICY", "REFERENCE", "REWARD", "ReferenceOptions", "RewardModelOptions"]
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
+
+__all__ = ["POLICY", "REFERENCE", "REWARD", "ReferenceOptions", "RewardFunctionOptions", "RewardModelOptions"]
 
 #: What ``reward_model_type`` may be → what ``reward_model`` names then.
 _KINDS: dict[str, Literal["model", "adapter", "address"]] = json.loads(
@@ -42,6 +47,22 @@ class RewardModelOptions:
         Literal[tuple(_KINDS)],  # type: ignore[valid-type]
         "What reward_model names: an adapter on the model that learns, a whole model, or an address.",
     ] = next(iter(_KINDS))
+
+
+@dataclass(frozen=True)
+class RewardFunctionOptions:
+    """Functions from plugins that rate answers."""
+
+    reward_funcs: Annotated[tuple[str, ...], "Names of reward functions whose weighted scores are added up."] = ()
+    reward_weights: Annotated[tuple[float, ...], "Weight of each reward function; nothing means 1 for each."] = ()
+
+
+def weight_problems(plan: Plan) -> Iterator[Problem]:
+    """What does not fit in the weights of reward functions."""
+    names, weights = plan["reward_funcs"], plan["reward_weights"]
+    if weights and len(weights) != len(names):
+        what = f"reward_weights holds {len(weights)} weights, and reward_funcs {len(names)} names"
+        yield Problem(plan.settings["reward_weights"].origin, what, "Give one weight to each function.")
 
 
 REFERENCE = Role("reference", "ref_model", "ref_model_adapters", "ref_model_quantization_bit", as_started=True)

@@ -7,7 +7,7 @@ conversation   ``tokens``              every answer, or as its turn's weight say
 preference     ``chosen rejected``     the answers that are compared; the prompt is only seen
 feedback       ``tokens``              the last answer; facts: ``desirable``
 document       ``tokens``              all of it
-prompt         ``prompt``              nothing; facts: the row's other columns
+prompt         ``prompt``              nothing; facts: ``messages tools extras``
 =============  ======================  ================================================================
 
 A conversation whose learned answers cannot all stand in one text, since the template writes an earlier answer otherwise once
@@ -22,6 +22,7 @@ from typing import Any
 
 from tunesmith.contracts import BadRow, Renderer, RewrittenReplies
 from tunesmith.data.conversation import Conversation, Document, Example, Feedback, Piece, Preference, Prompt, Rendered, Turn
+from tunesmith.data.prompt_facts import facts_of_prompt
 from tunesmith.data.tokens import Encoded, Encoder
 from tunesmith.errors import TunesmithError
 
@@ -240,7 +241,7 @@ def facts(example: Example) -> Mapping[str, Any] | None:
     """What a trainer gets to know of a row beside its tokens."""
     if isinstance(example, Feedback):
         return {"desirable": example.desirable}
-    return example.extras if isinstance(example, Prompt) else None
+    return facts_of_prompt(example) if isinstance(example, Prompt) else None
 
 
 def without_oldest(example: Example) -> Example | None:

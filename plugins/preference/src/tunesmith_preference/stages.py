@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from tunesmith.runtime.batch_trainer import BatchTrainer
+from tunesmith.runtime.dropout import switch_dropout_off
 from tunesmith.runtime.pairs import PairCollator
 from tunesmith.runtime.session import Session
 from tunesmith.runtime.training_stage import TrainingStage
@@ -96,15 +97,6 @@ class KtoStage(PreferenceStage):
         if train is not None:
             say_balance(cast(FeedbackRows, parts["train_dataset"]), options)
         return KtoTrainer(**self.kept(reference, parts, {"limit": limit}), options=options, reference=reference)
-
-
-def switch_dropout_off(model: Any) -> None:
-    """Make a model answer in training as it does afterwards, adapters included."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0
 
 
 def say_balance(rows: FeedbackRows, options: KtoOptions) -> None:
