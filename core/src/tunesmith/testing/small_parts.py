@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith import BackendSpec, TrainerSpec, TunerSpec, hookimpl
-from tunesmith.contracts import Backend, Memory, Probe, Tuner
+from tunesmith import BackendSpec, RewardSpec, TrainerSpec, TunerSpec, hookimpl
+from tunesmith.contracts import Backend, Memory, Probe, Reward, Tuner
 from tunesmith.plan import Plan
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ PROCESSOR = BackendSpec(
     "processor", f"{__name__}:Processor", "The processor, for tests.", probe=f"{__name__}:probe", dtypes=("float32", "bfloat16")
 )
 EVERYTHING = TunerSpec("everything", f"{__name__}:Everything", "Every weight learns, for tests.")
-
-
+VARIETY = RewardSpec("variety", f"{__name__}:Variety", "The share of an answer's characters that differ, for tests.")
 SMALL = TrainerSpec("small", "tunesmith.testing.small_trainer:SmallStage", "Learn rows, for tests.", wants=("conversation",))
 
 
@@ -26,6 +25,12 @@ SMALL = TrainerSpec("small", "tunesmith.testing.small_trainer:SmallStage", "Lear
 def tunesmith_trainers() -> list[TrainerSpec]:
     """One stage."""
     return [SMALL]
+
+
+@hookimpl
+def tunesmith_rewards() -> list[RewardSpec]:
+    """One reward."""
+    return [VARIETY]
 
 
 @hookimpl
@@ -63,6 +68,17 @@ class Everything(Tuner):
     def save(self, model: Any, directory: Path) -> None:
         """As transformers does."""
         model.save_pretrained(directory)
+
+
+class Variety(Reward):
+    """How many different characters an answer is made of, by its length; 0 where it is empty."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def score(self, prompts: Any, completions: Any, extras: Any) -> list[float]:
+        """From 0 to 1."""
+        return [len(set(turn.text)) / max(len(turn.text), 1) for turn in completions]
 
 
 class Processor(Backend):

@@ -21,7 +21,7 @@ from tunesmith.host_options import HOST_GROUPS
 from tunesmith.plan import Chosen, ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.registry import Owner
-from tunesmith.specs import Role
+from tunesmith.specs import AXES, Role
 from tunesmith.testing.small_tokenizers import write_tokenizer
 from tunesmith.testing.tiny_models import tiny_llama
 
@@ -171,9 +171,17 @@ def small_plan(folder: Path, plugins: Plugins, stage: str, *, picked: Mapping[st
         **_defaults(plugins, axes),
         **{key: Setting(value, "by hand", _owner(key), given=True) for key, value in given.items()},
     }
-    chosen = tuple(Chosen(axis, name, plugins.axis(axis).get(name).owner, "by hand") for axis, name in axes.items())
+    picks = [*axes.items(), *_listed(given)]
+    chosen = tuple(Chosen(axis, name, plugins.axis(axis).get(name).owner, "by hand") for axis, name in picks)
     roles = [role for role in plugins.trainers.get(stage).spec.roles if role.name in PLAYED and _needed(role, settings)]
     return Plan("train", settings, chosen, models={role.name: _wish(role, given) for role in roles})
+
+
+def _listed(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What keys name of the axes of which a run may use several."""
+    return (
+        (axis.hook, name) for axis in AXES if axis.listed and axis.listed != "report_to" for name in given.get(axis.listed, ())
+    )
 
 
 def _needed(role: Role, settings: Mapping[str, Setting]) -> bool:

@@ -29,6 +29,7 @@ SEQUENCES: Mapping[str, tuple[str, ...]] = {
     "conversation": ("tokens",),
     "document": ("tokens",),
     "preference": ("chosen", "rejected"),
+    "prompt": ("prompt",),
 }
 
 
