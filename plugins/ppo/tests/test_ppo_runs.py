@@ -1,0 +1,247 @@
+"""From a configuration to a policy that gets more reward: by functions, by reward models of each kind, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tunesmith import TunesmithError, launch, planning, settings
+from tunesmith.errors import ConfigError
+from tunesmith.outcome import Outcome
+from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+from tunesmith.runtime.tiny import make_tiny
+from tunesmith_ppo.rating import ask_address
+
+Make = Callable[..., Plan]
+#: A toy reward: the share of an answer's characters that are capital letters. Chance gives about a tenth.
+LOCAL = """
+from tunesmith import RewardSpec, hookimpl
+from tunesmith.contracts import Reward
+
+TUNESMITH_API = (1, 0)
+
+
+class Shouting(Reward):
+    def __init__(self, plan):
+        self.plan = plan
+
+    def score(self, prompts, completions, extras):
+        assert all(row["level"] == 3 and one.turns[-1].text.startswith("Give") for one, row in zip(prompts, extras))
+        return [sum(letter.isupper() for letter in turn.text) / max(len(turn.text), 1) for turn in completions]
+
+
+@hookimpl
+def tunesmith_rewards():
+    return [RewardSpec("shouting", f"{__name__}:Shouting", "The share of capital letters.")]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, prompts, and pairs for a reward model."""
+    folder = tmp_path_factory.mktemp("home")
+    make_tiny("qwen3", folder / "model")
+    _widen(folder / "model" / "model.safetensors")
+    (folder / "tunesmith_local.py").write_text(LOCAL)
+    prompts = [{"instruction": f"Give me {n}.", "level": 3} for n in range(8)]
+    pairs = [{"instruction": f"Give me {n}.", "chosen": "GLADLY", "rejected": "never"} for n in range(8)]
+    (folder / "prompts.json").write_text(json.dumps(prompts))
+    (folder / "pairs.json").write_text(json.dumps(pairs))
+    columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
+    info = {"prompts": {"file_name": "prompts.json"}, "pairs": {"file_name": "pairs.json", "ranking": True, "columns": columns}}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    return folder
+
+
+def _widen(file: Path) -> None:
+    """Random words lie so close together that nothing but their own weights could make one much likelier than another."""
+    tensors = {name: tensor * 8 if "embed" in name or "lm_head" in name else tensor for name, tensor in load_file(file).items()}
+    save_file(tensors, file, {"format": "pt"})
+
+
+@pytest.fixture(scope="module")
+def plugins(home: Path) -> Plugins:
+    return Plugins(local=home)
+
+
+@pytest.fixture(scope="module")
+def make(plugins: Plugins, home: Path) -> Make:
+    def make_plan(**keys: Any) -> Plan:
+        given = {"model_name_or_path": str(home / "model"), "dataset_dir": str(home), "dataset": "prompts", "template": "qwen3"}
+        given |= {
+            "stage": "ppo",
+            "backend": "cpu",
+            "data_cache_dir": str(home / "cache"),
+            "verbosity": "error",
+            "do_train": True,
+        }
+        given |= {"disable_gradient_checkpointing": True, "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
+        given |= {"do_train": True}
+        given |= {"per_device_train_batch_size": 8, "learning_rate": 1e-3, "lr_scheduler_type": "constant", "max_new_tokens": 8}
+        return planning.make(settings.read(plugins, {**given, **keys}, environ={}), plugins, "train")
+
+    return make_plan
+
+
+def rewards(folder: Path, name: str = "reward") -> list[float]:
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [entry[name] for entry in history if name in entry]
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_the_reward_rises_clearly_above_chance(kind: str, make: Make, plugins: Plugins, home: Path) -> None:
+    folder = home / f"rises-{kind}"
+    keys = {"learning_rate": 3e-3} if kind == "full" else {"learning_rate": 1e-2, "lora_rank": 16, "ppo_value_weight": 0.01}
+    keys |= {"max_steps": 64, "num_train_epochs": 99, "per_device_train_batch_size": 32, "max_new_tokens": 4}
+    plan = make(finetuning_type=kind, output_dir=str(folder), reward_funcs="shouting", ppo_kl_coef=0.01, **keys)
+    launch.train(plan, plugins)
+    rated = rewards(folder)
+    assert rated[0] < 0.2, rated
+    assert sum(rated[-3:]) / 3 > 0.4, rated
+    assert {"kl", "kl_coef", "loss/policy", "loss/value", "policy/entropy", "answers/length"} <= set(
+        json.loads((folder / "trainer_state.json").read_text())["log_history"][0]
+    )
+    head = load_file(folder / "value_head.safetensors")
+    assert set(head) == {"v_head.summary.weight", "v_head.summary.bias"}
+    assert float(head["v_head.summary.bias"]) != 0.0
+
+
+@pytest.fixture(scope="module")
+def rater(make: Make, plugins: Plugins, home: Path) -> dict[str, Path]:
+    """A reward model of each kind that has learned to like capitals."""
+    found = {}
+    for kind in ("full", "lora"):
+        found[kind] = home / f"rater-{kind}"
+        plan = make(stage="rm", dataset="pairs", finetuning_type=kind, output_dir=str(found[kind]), max_steps=8)
+        launch.train(plan, plugins)
+    return found
+
+
+def short(make: Make, plugins: Plugins, folder: Path, **keys: Any) -> Outcome:
+    return launch.train(make(output_dir=str(folder), max_steps=2, ppo_epochs=1, overwrite_output_dir=True, **keys), plugins)
+
+
+def test_a_reward_adapter_lies_on_the_same_base(make: Make, plugins: Plugins, home: Path, rater: dict[str, Path]) -> None:
+    plan = make(output_dir=str(home / "a"), reward_model=str(rater["lora"]))
+    assert plan.models["reward"].base_of == plan.models["reference"].base_of == "policy"
+    short(make, plugins, home / "by-adapter", reward_model=str(rater["lora"]), do_sample=False)
+    short(make, plugins, home / "by-model", reward_model=str(rater["full"]), reward_model_type="full", do_sample=False)
+    assert all(abs(one) > 1e-3 for one in rewards(home / "by-adapter"))
+    assert rewards(home / "by-adapter")[0] != rewards(home / "by-model")[0]
+
+
+def test_a_reward_model_rates_as_the_command_does(make: Make, plugins: Plugins, home: Path, rater: dict[str, Path]) -> None:
+    """The reward that is logged is the one that the scorer gives to the same texts."""
+    from tunesmith.data.flow import prepare
+    from tunesmith.runtime.scorer import Scorer
+    from tunesmith.runtime.session import open_session
+    from tunesmith_ppo.rollout import PromptRows, Roller
+
+    plan = make(output_dir=str(home / "b"), reward_model=str(rater["lora"]), do_sample=False)
+    session = open_session(plan, plugins, prepare(plan, plugins))
+    data = PromptRows(session.train_data)
+    rollout = Roller(session).roll(session.models["policy"], [[data[0], data[1]], [data[2]]])
+    other = make(stage="rm", dataset="pairs", adapter_name_or_path=str(rater["lora"]), output_dir=str(home / "c"))
+    rated = Scorer(other, plugins).rate_ids([row["ids"].numpy() for row in rollout.rows])
+    session.close()
+    assert rollout.rated.total.tolist() == pytest.approx(rated, abs=1e-4)
+
+
+class Server(BaseHTTPRequestHandler):
+    """A reward model at an address: longer texts are better. What it is asked is kept; paths make it misbehave."""
+
+    asked: ClassVar[list[Any]] = []
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked.append(asked)
+        if self.path == "/slow":
+            time.sleep(1)
+        scores = [float(len(text)) for text in asked["messages"]][: 1 if self.path == "/few" else None]
+        body = b"{}" if self.path == "/none" else json.dumps({"scores": scores}).encode()
+        self.send_response(500 if self.path == "/broken" else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_reward_model_at_an_address(make: Make, plugins: Plugins, home: Path, address: str) -> None:
+    short(make, plugins, home / "by-address", reward_model=f"{address}/", reward_model_type="api")
+    texts = Server.asked[-1]["messages"]
+    assert len(texts) == 8
+    assert all("Give me" in text and "<|im_start|>assistant" in text for text in texts)
+    assert rewards(home / "by-address")[-1] == pytest.approx(sum(map(len, texts)) / 8)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/slow", "within 0.2 seconds"), ("/few", "1 scores to 2 texts"), ("/none", "no list of numbers"), ("/broken", "500")],
+)
+def test_an_address_that_misbehaves_is_named(path: str, words: str, address: str) -> None:
+    with pytest.raises(TunesmithError, match=words):
+        ask_address(address + path, ["a", "b"], 0.2)
+
+
+def test_nobody_at_an_address_is_said() -> None:
+    with pytest.raises(TunesmithError, match="cannot be asked"):
+        ask_address("http://127.0.0.1:9/", ["a"], 2.0)
+
+
+def test_evaluation_answers_prompts_that_are_set_aside(make: Make, plugins: Plugins, home: Path) -> None:
+    keys = {"reward_funcs": ["shouting", "length"], "reward_weights": [2.0, 0.5], "eval_dataset": "prompts", "do_eval": True}
+    metrics = short(make, plugins, home / "judged", per_device_eval_batch_size=3, **keys).metrics
+    parts = 2 * metrics["eval_reward/shouting"] + 0.5 * metrics["eval_reward/length"]
+    assert metrics["eval_reward"] == pytest.approx(parts, abs=1e-5) == pytest.approx(-metrics["eval_loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, "needs a reward model"),
+        ({"reward_funcs": "shouting", "reward_weights": [1.0, 2.0]}, "2 weights"),
+        ({"reward_funcs": "shouting", "num_beams": 2}, "num_beams"),
+        ({"reward_funcs": "shouting", "streaming": True, "max_steps": 2}, "streaming"),
+        ({"reward_funcs": "shooting"}, "shouting"),
+        ({"reward_funcs": "shouting", "do_predict": True}, "do_predict"),
+        ({"reward_model": "nowhere", "reward_model_type": "api"}, "no address"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_the_plan(make: Make, home: Path, keys: dict[str, Any], words: str) -> None:
+    with pytest.raises((ConfigError, TunesmithError), match=words):
+        make(output_dir=str(home / "refused"), **keys).check_ready()
+
+
+def test_all_tokens_are_drawn_from_unless_said_otherwise(make: Make, home: Path) -> None:
+    plan = make(output_dir=str(home / "d"), reward_funcs="shouting")
+    assert (plan["temperature"], plan["top_p"], plan["top_k"]) == (1.0, 1.0, 0)
+
+
+def test_the_policy_is_what_it_was_where_no_learning_rate_moves_it(make: Make, plugins: Plugins, home: Path) -> None:
+    """Ratios are 1 and nothing is clipped: what is said while learning is what was said while answering."""
+    folder = home / "still"
+    keys = {"reward_funcs": "shouting", "learning_rate": 0.0, "max_steps": 4, "ppo_epochs": 4, "finetuning_type": "full"}
+    launch.train(make(output_dir=str(folder), **keys), plugins)
+    assert rewards(folder, "policy/clipped") == [0.0] * 4
+    assert all(moved < 1e-6 for moved in rewards(folder, "policy/moved"))
+    torch.testing.assert_close(torch.tensor(rewards(folder, "kl")), torch.zeros(1), atol=1e-5, rtol=0)
