@@ -279,8 +279,6 @@ def test_a_plugins_switch_is_a_value_of_a_closed_choice(plugin: MakePlugin) -> N
         ("use_ray", {}, "train", True),
         ("api_port", {}, "train", False),
         ("api_port", {}, "api", True),
-        ("ppo_target", {"stage": "ppo"}, "train", True),
-        ("ppo_target", {"stage": "sft"}, "train", False),
         ("video_fps", {}, "train", False),
     ],
 )

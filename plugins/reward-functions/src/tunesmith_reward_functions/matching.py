@@ -12,7 +12,7 @@ from tunesmith.data.conversation import Conversation, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
 
-from tunesmith_rewards.options import ExactOptions, NumberOptions
+from tunesmith_reward_functions.options import ExactOptions, NumberOptions
 
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
 #: Where final answers stand: LaTeX's box, and the mark of GSM8K (Cobbe et al. 2021, arXiv:2110.14168).

@@ -18,7 +18,7 @@ from tunesmith.data.conversation import Conversation, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
 
-from tunesmith_rewards.options import SchemaOptions
+from tunesmith_reward_functions.options import SchemaOptions
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
 #: For JSON that the schema does not allow: closer than no JSON at all.

@@ -13,9 +13,9 @@ from tunesmith.data.conversation import Conversation, Text, Thought, Turn
 from tunesmith.testing import RewardSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load
-from tunesmith_rewards.matching import final_number
-from tunesmith_rewards.options import ExactOptions, FormatOptions, LengthOptions, NumberOptions, SchemaOptions
-from tunesmith_rewards.plugin import EXACT, FORMAT, LENGTH, NUMBER, SCHEMA
+from tunesmith_reward_functions.matching import final_number
+from tunesmith_reward_functions.options import ExactOptions, FormatOptions, LengthOptions, NumberOptions, SchemaOptions
+from tunesmith_reward_functions.plugin import EXACT, FORMAT, LENGTH, NUMBER, SCHEMA
 
 ASKED = Conversation((Turn("user", (Text("2 + 2?"),)),))
 WHOLE = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}

@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, RewardSpec, hookimpl
 
-from tunesmith_rewards.options import ExactOptions, FormatOptions, LengthOptions, NumberOptions, SchemaOptions
+from tunesmith_reward_functions.options import ExactOptions, FormatOptions, LengthOptions, NumberOptions, SchemaOptions
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 
-FORMAT = RewardSpec("format", "tunesmith_rewards.form:Format", "1 where the answer matches a pattern.", FormatOptions)
-LENGTH = RewardSpec("length", "tunesmith_rewards.form:Length", "1 for answers of the wanted length, else less.", LengthOptions)
-EXACT = RewardSpec("exact_match", "tunesmith_rewards.matching:Exact", "1 where the answer is the row's own.", ExactOptions)
+HERE = "tunesmith_reward_functions"
+
+FORMAT = RewardSpec("format", f"{HERE}.form:Format", "1 where the answer matches a pattern.", FormatOptions)
+LENGTH = RewardSpec("length", f"{HERE}.form:Length", "1 for answers of the wanted length, else less.", LengthOptions)
+EXACT = RewardSpec("exact_match", f"{HERE}.matching:Exact", "1 where the answer is the row's own.", ExactOptions)
 NUMBER = RewardSpec(
-    "numeric_match", "tunesmith_rewards.matching:Number", "1 where the last number is that of the row's answer.", NumberOptions
+    "numeric_match",
+    f"{HERE}.matching:Number",
+    "1 where the last number is that of the row's answer.",
+    NumberOptions,
 )
-SCHEMA = RewardSpec(
-    "json_schema", "tunesmith_rewards.schema:Schema", "1 where the answer is JSON that a schema allows.", SchemaOptions
-)
+SCHEMA = RewardSpec("json_schema", f"{HERE}.schema:Schema", "1 where the answer is JSON that a schema allows.", SchemaOptions)
 
 
 @hookimpl

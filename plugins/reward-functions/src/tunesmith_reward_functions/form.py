@@ -10,7 +10,7 @@ from tunesmith.contracts import Reward
 from tunesmith.data.conversation import Conversation, Thought, Turn
 from tunesmith.plan import Plan
 
-from tunesmith_rewards.options import FormatOptions, LengthOptions
+from tunesmith_reward_functions.options import FormatOptions, LengthOptions
 
 
 class Format(Reward):

@@ -10,5 +10,5 @@ from tunesmith.testing import PluginSuite
 class TestPlugin(PluginSuite):
     """The tests that every plugin passes."""
 
-    plugin = "rewards"
+    plugin = "reward-functions"
     folder = Path(__file__).parents[1]
