@@ -22,7 +22,7 @@ from tunesmith.runtime.tiny import make_tiny
 from tunesmith_ppo.rating import ask_address
 
 Make = Callable[..., Plan]
-#: A toy reward: the share of an answer's characters that are capital letters. Chance gives about a tenth.
+#: A toy reward: the share of an answer's characters that are vowels, n or t. Chance gives about a tenth.
 LOCAL = """
 from tunesmith import RewardSpec, hookimpl
 from tunesmith.contracts import Reward
@@ -30,18 +30,18 @@ from tunesmith.contracts import Reward
 TUNESMITH_API = (1, 0)
 
 
-class Shouting(Reward):
+class Singing(Reward):
     def __init__(self, plan):
         self.plan = plan
 
     def score(self, prompts, completions, extras):
         assert all(row["level"] == 3 and one.turns[-1].text.startswith("Give") for one, row in zip(prompts, extras))
-        return [sum(letter.isupper() for letter in turn.text) / max(len(turn.text), 1) for turn in completions]
+        return [sum(letter in "aeioutn" for letter in turn.text) / max(len(turn.text), 1) for turn in completions]
 
 
 @hookimpl
 def tunesmith_rewards():
-    return [RewardSpec("shouting", f"{__name__}:Shouting", "The share of capital letters.")]
+    return [RewardSpec("singing", f"{__name__}:Singing", "The share of vowels, n and t.")]
 """
 
 
@@ -102,7 +102,7 @@ def test_the_reward_rises_clearly_above_chance(kind: str, make: Make, plugins: P
     folder = home / f"rises-{kind}"
     keys = {"learning_rate": 3e-3} if kind == "full" else {"learning_rate": 1e-2, "lora_rank": 16, "ppo_value_weight": 0.01}
     keys |= {"max_steps": 64, "num_train_epochs": 99, "per_device_train_batch_size": 32, "max_new_tokens": 4}
-    plan = make(finetuning_type=kind, output_dir=str(folder), reward_funcs="shouting", ppo_kl_coef=0.01, **keys)
+    plan = make(finetuning_type=kind, output_dir=str(folder), reward_funcs="singing", ppo_kl_coef=0.01, **keys)
     launch.train(plan, plugins)
     rated = rewards(folder)
     assert rated[0] < 0.2, rated
@@ -117,7 +117,7 @@ def test_the_reward_rises_clearly_above_chance(kind: str, make: Make, plugins: P
 
 @pytest.fixture(scope="module")
 def rater(make: Make, plugins: Plugins, home: Path) -> dict[str, Path]:
-    """A reward model of each kind that has learned to like capitals."""
+    """A reward model of each kind that has learned from pairs."""
     found = {}
     for kind in ("full", "lora"):
         found[kind] = home / f"rater-{kind}"
@@ -209,9 +209,9 @@ def test_nobody_at_an_address_is_said() -> None:
 
 
 def test_evaluation_answers_prompts_that_are_set_aside(make: Make, plugins: Plugins, home: Path) -> None:
-    keys = {"reward_funcs": ["shouting", "length"], "reward_weights": [2.0, 0.5], "eval_dataset": "prompts", "do_eval": True}
+    keys = {"reward_funcs": ["singing", "length"], "reward_weights": [2.0, 0.5], "eval_dataset": "prompts", "do_eval": True}
     metrics = short(make, plugins, home / "judged", per_device_eval_batch_size=3, **keys).metrics
-    parts = 2 * metrics["eval_reward/shouting"] + 0.5 * metrics["eval_reward/length"]
+    parts = 2 * metrics["eval_reward/singing"] + 0.5 * metrics["eval_reward/length"]
     assert metrics["eval_reward"] == pytest.approx(parts, abs=1e-5) == pytest.approx(-metrics["eval_loss"], abs=1e-5)
 
 
@@ -219,11 +219,11 @@ def test_evaluation_answers_prompts_that_are_set_aside(make: Make, plugins: Plug
     ("keys", "words"),
     [
         ({}, "needs a reward model"),
-        ({"reward_funcs": "shouting", "reward_weights": [1.0, 2.0]}, "2 weights"),
-        ({"reward_funcs": "shouting", "num_beams": 2}, "num_beams"),
-        ({"reward_funcs": "shouting", "streaming": True, "max_steps": 2}, "streaming"),
-        ({"reward_funcs": "shooting"}, "shouting"),
-        ({"reward_funcs": "shouting", "do_predict": True}, "do_predict"),
+        ({"reward_funcs": "singing", "reward_weights": [1.0, 2.0]}, "2 weights"),
+        ({"reward_funcs": "singing", "num_beams": 2}, "num_beams"),
+        ({"reward_funcs": "singing", "streaming": True, "max_steps": 2}, "streaming"),
+        ({"reward_funcs": "sinking"}, "singing"),
+        ({"reward_funcs": "singing", "do_predict": True}, "do_predict"),
         ({"reward_model": "nowhere", "reward_model_type": "api"}, "no address"),
     ],
 )
@@ -233,14 +233,14 @@ def test_what_cannot_work_is_refused_in_the_plan(make: Make, home: Path, keys: d
 
 
 def test_all_tokens_are_drawn_from_unless_said_otherwise(make: Make, home: Path) -> None:
-    plan = make(output_dir=str(home / "d"), reward_funcs="shouting")
+    plan = make(output_dir=str(home / "d"), reward_funcs="singing")
     assert (plan["temperature"], plan["top_p"], plan["top_k"]) == (1.0, 1.0, 0)
 
 
 def test_the_policy_is_what_it_was_where_no_learning_rate_moves_it(make: Make, plugins: Plugins, home: Path) -> None:
     """Ratios are 1 and nothing is clipped: what is said while learning is what was said while answering."""
     folder = home / "still"
-    keys = {"reward_funcs": "shouting", "learning_rate": 0.0, "max_steps": 4, "ppo_epochs": 4, "finetuning_type": "full"}
+    keys = {"reward_funcs": "singing", "learning_rate": 0.0, "max_steps": 4, "ppo_epochs": 4, "finetuning_type": "full"}
     launch.train(make(output_dir=str(folder), **keys), plugins)
     assert rewards(folder, "policy/clipped") == [0.0] * 4
     assert all(moved < 1e-6 for moved in rewards(folder, "policy/moved"))
