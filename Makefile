@@ -12,7 +12,7 @@ LOG := $(VENV)/install.log
 PROJECTS := core/pyproject.toml $(sort $(wildcard plugins/*/pyproject.toml backends/*/pyproject.toml templates/*/pyproject.toml))
 PACKAGES := $(PROJECTS:/pyproject.toml=)
 EDITABLE := $(foreach package,$(filter-out core,$(PACKAGES)),-e ./$(package))
-BUILD_TOOLS := $(shell grep -E '^(setuptools|wheel)==' constraints.txt)
+BUILD_TOOLS := $(shell grep -E '^(setuptools|wheel|hatchling)==' constraints.txt)
 # One thread per process: the suite runs in two, and numbers do not depend on the machine.
 QUIET := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
 

@@ -45,6 +45,7 @@ def environment(folder: Path) -> dict[str, str]:
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "below.pth").write_text(f"import site; site.addsitedir({sysconfig.get_paths()['purelib']!r})\n")
     modules = {"pip": "pip.__main__:main", "pytest": "pytest:console_main", "tunesmith": "tunesmith.cli.main:run"}
+    modules |= dict.fromkeys(("llamafactory-cli", "lmf"), "tunesmith_compat.program:run")
     for program, target in modules.items():
         module, _, function = target.partition(":")
         run = f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"

@@ -1,0 +1,1 @@
+"""Command lines of LLaMA-Factory, read by Tunesmith."""
