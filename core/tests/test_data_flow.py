@@ -21,6 +21,7 @@ from tunesmith.data.arrays import verify
 from tunesmith.data.conversation import Conversation, Text, Turn
 from tunesmith.data.dataset_info import describe
 from tunesmith.data.flow import Prepared, prepare
+from tunesmith.data.learning import Learning, drafted
 from tunesmith.data.preparation import make_tools
 from tunesmith.data.prompt_facts import prompt_of_facts
 from tunesmith.data.report import Report, table
@@ -318,6 +319,15 @@ def test_an_example_of_one_answer_gives_up_its_oldest_exchange_first(road: Road)
     rows = learned_rows(road, TokenStore.open(prepared.train))
     assert rows[1] == ("<|im_start|>c<|im_end|><s>hm d<|im_end|>", "hm d<|im_end|>")
     assert prepared.report.sources[0].truncated == 1
+
+
+def test_a_system_text_that_a_template_leaves_out_is_told(road: Road) -> None:
+    (road.folder / "small.toml").write_text(TEMPLATE + 'leaves_out = ["system"]\n')
+    encoder, renderer = make_tools(road.plan("pairs"), road.plugins)
+    turns = Turn("system", (Text("Be kind"),)), Turn("user", (Text("hello"),)), Turn("assistant", (Text("a"),))
+    for talk, unsaid in ((turns, True), (turns[1:], False)):
+        (made,) = drafted(Conversation(talk), renderer, encoder, Learning())
+        assert made.drafts[0].unsaid is unsaid
 
 
 def test_an_answer_whose_template_writes_no_end_learns_to_stop(road: Road) -> None:

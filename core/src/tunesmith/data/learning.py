@@ -46,12 +46,14 @@ class Learning:
 @dataclass(slots=True)
 class Draft:
     """A sequence before it is encoded. ``weights``: those of its learned runs in order; ``None`` leaves them as rendered.
-    ``ended``: its last answer was given the stop token that the template's own text does not end it with."""
+    ``ended``: its last answer was given the stop token that the template's own text does not end it with.
+    ``unsaid``: the template left its system text out, as some published ones do where a row ends with an answer."""
 
     rendered: Rendered
     weights: tuple[float, ...] | None = None
     prompt_too: bool = False
     ended: bool = False
+    unsaid: bool = False
 
     @property
     def plain(self) -> bool:
@@ -124,7 +126,7 @@ def _conversation(conversation: Conversation, renderer: Renderer, wish: Learning
     if wish.mask_history:
         before = len(_learned_runs(renderer.render(replace(plain, turns=plain.turns[:-1]), generation_prompt=True)))
         weights = _only_after(before, rendered, weights)
-    return _ended(Draft(rendered, weights, wish.train_on_prompt))
+    return _ended(Draft(rendered, weights, wish.train_on_prompt, unsaid=_unsaid(conversation, rendered)))
 
 
 def _judged(prompt: Conversation, answer: Sequence[Turn], renderer: Renderer) -> Draft:
@@ -133,7 +135,12 @@ def _judged(prompt: Conversation, answer: Sequence[Turn], renderer: Renderer) ->
     plain, rendered = _whole(replace(plain, turns=(*plain.turns, *answer)), renderer, set(range(count)))
     asked = replace(plain, turns=plain.turns[:count])
     before = len(_learned_runs(renderer.render(asked, generation_prompt=True)))
-    return _ended(Draft(rendered, _only_after(before, rendered, None)))
+    return _ended(Draft(rendered, _only_after(before, rendered, None), unsaid=_unsaid(prompt, rendered)))
+
+
+def _unsaid(conversation: Conversation, rendered: Rendered) -> bool:
+    first = conversation.turns[0] if conversation.turns else None
+    return first is not None and first.role == "system" and first.text.strip() not in rendered.text
 
 
 def _ended(draft: Draft) -> Draft:

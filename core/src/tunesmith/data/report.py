@@ -45,6 +45,8 @@ class SourceReport:
     :param split_documents: documents that were too long and became several examples.
     :param split_conversations: conversations that became an example for each answer, since the template writes earlier
         answers otherwise once others follow them.
+    :param system_left_out: rows whose system text the template leaves out, as some published ones do in a row that ends with
+        an answer.
     :param stops_added: examples whose last answer got the stop token that the template's own text does not end it with.
     :param tokens_lost: tokens that went with them, and with rows dropped for their length.
     :param nothing_to_learn: rows left out because all their weights were zero.
@@ -66,6 +68,7 @@ class SourceReport:
     answers_cut: int = 0
     split_documents: int = 0
     split_conversations: int = 0
+    system_left_out: int = 0
     stops_added: int = 0
     tokens_lost: int = 0
     nothing_to_learn: int = 0
@@ -139,6 +142,7 @@ class Tally:
     answers_cut: int = 0
     split_documents: int = 0
     split_conversations: int = 0
+    system_left_out: int = 0
     stops_added: int = 0
     tokens_lost: int = 0
     nothing_to_learn: int = 0
@@ -189,6 +193,7 @@ class Tally:
             answers_cut=self.answers_cut,
             split_documents=self.split_documents,
             split_conversations=self.split_conversations,
+            system_left_out=self.system_left_out,
             stops_added=self.stops_added,
             tokens_lost=self.tokens_lost,
             nothing_to_learn=self.nothing_to_learn,
@@ -234,6 +239,7 @@ ROWS: Mapping[str, str] = {
     "  answers cut": "answers_cut",
     "documents split": "split_documents",
     "conversations split": "split_conversations",
+    "system texts left out": "system_left_out",
     "stop tokens added": "stops_added",
     "tokens lost": "tokens_lost",
     "tokens": "tokens",

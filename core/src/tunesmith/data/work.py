@@ -108,6 +108,7 @@ class Worker:
             return []
         alone = len(made) > 1
         tally.split_conversations += alone
+        tally.system_left_out += any(draft.unsaid for one in made for draft in one.drafts)
         tally.stops_added += sum(any(draft.ended for draft in one.drafts) for one in made)
         return [_Row(number, place, one.example, one.drafts, only_last=alone or self._wishes.only_last) for one in made]
 
