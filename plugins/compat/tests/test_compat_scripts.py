@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
+from tunesmith.stacks import wheels
 from tunesmith.testing.fixtures import write_dataset
 
 pytest_plugins = ["tunesmith.testing.fixtures"]
@@ -92,6 +94,11 @@ def test_the_wheel_leaves_the_originals_module_alone(tmp_path: Path) -> None:
     assert start(*pip, "uninstall", "--quiet", "--yes", "tunesmith-compat", cwd=tmp_path).returncode == 0
     assert not [path for path in site.iterdir() if "tunesmith" in path.name]
     assert found() == site / "llamafactory" / "__init__.py"
+
+
+def test_a_stack_gets_the_package_with_its_code(tmp_path: Path) -> None:
+    names = set(zipfile.ZipFile(wheels.pack("tunesmith-compat", tmp_path)).namelist())
+    assert {"tunesmith_compat/program.py", "tunesmith_compat/stand_in/llamafactory/train.py"} <= names
 
 
 # -- whole runs ----------------------------------------------------------------------------------------------------------

@@ -88,12 +88,18 @@ def _checkout_files(held: metadata.Distribution) -> Iterator[tuple[str, Path]]:
     for path in held.files or ():
         if path.parts[0].endswith(".dist-info") and _belongs(path.parts):
             yield path.as_posix(), Path(str(path.locate()))
-    for top in (held.read_text("top_level.txt") or "").split():
+    for top in _top_level(held):
         for folder in _package_folders(top, held):
             for file in folder.rglob("*"):
                 name = (top, *file.relative_to(folder).parts)
                 if file.is_file() and _belongs(name):
                     yield "/".join(name), file
+
+
+def _top_level(held: metadata.Distribution) -> list[str]:
+    """The names it is imported by: not every build backend lists them, but its entry points lie in one of them."""
+    listed = (held.read_text("top_level.txt") or "").split()
+    return listed or sorted({entry.module.partition(".")[0] for entry in held.entry_points})
 
 
 def _package_folders(top: str, held: metadata.Distribution) -> Iterable[Path]:
