@@ -31,14 +31,18 @@ class RewardFunctions:
 
         :raises TunesmithError: a function gives anything but one finite number to each answer.
         """
-        columns = [self._column(at, prompts, answers) for at in range(len(self))]
+        columns = [self.column(at, prompts, answers) for at in range(len(self))]
         return torch.tensor(columns, dtype=torch.float32).reshape(len(self), len(answers)).T
 
     def total(self, scores: torch.Tensor) -> torch.Tensor:
         """The weighted sum of what :meth:`score` gave: (answers,)."""
         return scores @ torch.tensor(self.weights, dtype=scores.dtype, device=scores.device)
 
-    def _column(self, at: int, prompts: Sequence[Prompt], answers: Sequence[Turn]) -> list[float]:
+    def column(self, at: int, prompts: Sequence[Prompt], answers: Sequence[Turn]) -> list[float]:
+        """What the function number ``at`` gives to each answer.
+
+        :raises TunesmithError: as :meth:`score`.
+        """
         asked, extras = [one.conversation for one in prompts], [one.extras for one in prompts]
         found = self._rewards[at].score(asked, answers, extras)
         if len(found) != len(answers) or not all(math.isfinite(score) for score in found):

@@ -1,0 +1,1 @@
+"""The stages ``grpo`` and ``rloo`` of Tunesmith."""

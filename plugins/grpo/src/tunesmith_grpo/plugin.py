@@ -1,0 +1,118 @@
+"""What this package offers: the stages ``grpo``, ``rloo`` and ``distill``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tunesmith import Problem, TrainerSpec, hookimpl
+from tunesmith.roles import POLICY, REFERENCE, REWARD, weight_problems
+from tunesmith.specs import Role
+
+from tunesmith_grpo.options import DistillOptions, GrpoOptions, RlooOptions
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
+
+TUNESMITH_API = (1, 0)
+
+
+def asks_a_model(value: Callable[[str], Any]) -> bool:
+    """Whether a reward model rates answers: unless functions do, and none is named."""
+    return bool(value(REWARD.model)) or not value("reward_funcs")
+
+
+def compares(value: Callable[[str], Any]) -> bool:
+    """Whether there is a reference model."""
+    return bool(value("beta"))
+
+
+ROLES = (
+    POLICY,
+    replace(REFERENCE, needed="tunesmith_grpo.plugin:compares"),
+    replace(REWARD, needed="tunesmith_grpo.plugin:asks_a_model"),
+)
+#: What is learned are the probabilities of all tokens, so all of them are drawn from.
+DRAWN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": 512}
+GRPO = TrainerSpec(
+    "grpo",
+    "tunesmith_grpo.stages:GrpoStage",
+    "Answer each prompt several times and learn from the better answers (GRPO).",
+    options=GrpoOptions,
+    wants=("prompt",),
+    roles=ROLES,
+    defaults=DRAWN,
+)
+RLOO = TrainerSpec(
+    "rloo",
+    "tunesmith_grpo.stages:RlooStage",
+    "Answer each prompt several times and measure each by the others (RLOO).",
+    options=RlooOptions,
+    wants=("prompt",),
+    roles=ROLES,
+    defaults=DRAWN,
+)
+DISTILL = TrainerSpec(
+    "distill",
+    "tunesmith_grpo.stages:DistillStage",
+    "Answer prompts and learn each token from a teacher (on-policy distillation).",
+    options=DistillOptions,
+    wants=("prompt",),
+    roles=(
+        POLICY,
+        Role("teacher", "teacher_model", "teacher_model_adapters", "teacher_model_quantization_bit"),
+    ),
+    defaults=DRAWN,
+)
+STAGES = (GRPO, RLOO, DISTILL)
+#: Keys that no stage here can honour, each with the reason and what to write instead.
+REFUSED = {
+    "do_predict": ("answers are not kept", "Use do_eval: true, or predict with stage: sft."),
+    "predict_with_generate": ("answers are not kept", "Use do_eval: true."),
+    "streaming": ("prompts are answered in groups, for which all of them have to be there", "Write streaming: false"),
+}
+
+
+@hookimpl
+def tunesmith_trainers() -> list[TrainerSpec]:
+    """Three stages."""
+    return list(STAGES)
+
+
+@hookimpl
+def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
+    """What these stages cannot do, known before anything is loaded."""
+    stage = next((chosen.name for chosen in plan.picked("trainers")), "")
+    if stage not in {one.name for one in STAGES}:
+        return
+    for key, (why, hint) in REFUSED.items():
+        if plan[key]:
+            yield Problem(plan.settings[key].origin, f"{key}: {why}", hint)
+    if plan["num_beams"] > 1:
+        yield Problem(plan.settings["num_beams"].origin, "num_beams: answers to learn from are drawn", "Write num_beams: 1")
+    yield from _teacher(plan) if stage == DISTILL.name else _group(plan)
+
+
+def _teacher(plan: Plan) -> Iterator[Problem]:
+    teacher = plan.models.get("teacher")
+    if teacher is not None and teacher.base_of and not teacher.adapters:
+        where = plan.settings["teacher_model"].origin
+        yield Problem(where, "teacher_model: the model has nothing to learn from itself", "Name another model.")
+
+
+def _group(plan: Plan) -> Iterator[Problem]:
+    """Several answers to a prompt, all of them learned from together."""
+    yield from weight_problems(plan)
+    if not plan["do_sample"] or not plan["temperature"]:
+        key = "temperature" if plan["do_sample"] else "do_sample"
+        yield Problem(plan.settings[key].origin, f"{key}: answers to one prompt have to differ", "Leave it out.")
+    if plan["reward_model"] and plan["reward_model_type"] == "api":
+        where = plan.settings["reward_model_type"].origin
+        yield Problem(where, "reward_model_type: api goes with stage: ppo alone", "Give a model or an adapter.")
+    steps = plan["steps_per_generation"] or plan["gradient_accumulation_steps"]
+    batch, count = plan["per_device_train_batch_size"], plan["num_generations"]
+    if isinstance(batch, int) and (batch * steps) % count:
+        what = f"{steps} batches of {batch} are {batch * steps} answers, which num_generations: {count} does not divide"
+        hint = f"Write per_device_train_batch_size: {count}, or another num_generations."
+        yield Problem(plan.settings["num_generations"].origin, what, hint)

@@ -1,0 +1,82 @@
+"""trl's trainers with the session's checkpoints, our prompts, and the reference model that the plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import Trainer
+from trl import DistillationTrainer, GRPOTrainer, RLOOTrainer
+from trl.trainer.utils import add_fused_lm_head
+from tunesmith.errors import TunesmithError
+from tunesmith.runtime.checkpointing_trainer import SessionTrainer
+from tunesmith.runtime.sampling import EpochSampler
+from tunesmith.runtime.session import Session
+
+from tunesmith_grpo.prompts import PromptBook
+
+
+class PromptTrainer(SessionTrainer):
+    """What all of these trainers do otherwise than trl's own. Put it before one of them.
+
+    Prompts are answered at the start of a step, so that what a checkpoint holds is all there is to go on from.
+    """
+
+    def __init__(self, *args: Any, book: PromptBook, **kwargs: Any) -> None:
+        self.book = book
+        super().__init__(*args, **kwargs)
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """The ids that the run's renderer made."""
+        return [self.book.ids(prompt) for prompt in prompts], None, {}
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        """trl's order of prompts, anew from seed and epoch, so that a resumed epoch repeats it."""
+        sampler = super(SessionTrainer, self)._get_train_sampler(train_dataset)
+        return EpochSampler(sampler, self.args.seed if self.args.data_seed is None else self.args.data_seed)
+
+    def get_train_dataloader(self) -> Any:
+        """Rounds of prompts.
+
+        :raises TunesmithError: there are too few prompts for a single one.
+        """
+        loader = super().get_train_dataloader()
+        if not len(loader):
+            raise TunesmithError(
+                f"{len(self.train_dataset)} prompts are too few for a round of answers, in which none may come twice.",
+                "Write a smaller per_device_train_batch_size or gradient_accumulation_steps, or give more data.",
+            )
+        return loader
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
+        """Batches of prompts; tokens are counted when they are answered."""
+        self.tokens_seen = int(self.state.num_input_tokens_seen)
+        return Trainer.get_batch_samples(self, epoch_iterator, num_batches, device)
+
+    def _send_telemetry(self) -> None:
+        """Nothing is told to anybody."""
+
+
+class GroupTrainer(PromptTrainer):
+    """With the reference model that the plan says: trl would load one by itself, without what the plan says of it."""
+
+    def __init__(self, *args: Any, session: Session, beta: float, **kwargs: Any) -> None:
+        super().__init__(*args, session=session, **kwargs)
+        self.beta: float = beta
+        reference = session.models.get("reference")
+        if reference is not None and reference is not session.models["policy"]:
+            add_fused_lm_head(reference, temperature=self.temperature)
+            self.ref_model: Any = self.accelerator.prepare_model(reference, evaluation_mode=True)
+
+
+class GrpoTrainer(GroupTrainer, GRPOTrainer):
+    """Group relative policy optimisation (Shao et al. 2024, arXiv:2402.03300)."""
+
+
+class RlooTrainer(GroupTrainer, RLOOTrainer):
+    """REINFORCE, leave one out (Ahmadian et al. 2024, arXiv:2402.14740)."""
+
+
+class DistillTrainer(PromptTrainer, DistillationTrainer):
+    """On-policy distillation (Agarwal et al. 2024, arXiv:2306.13649): a teacher judges every token that the student says."""
