@@ -10,7 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
-from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
+from tunesmith.testing.small_run import (
+    SmallStore,
+    small_losses,
+    small_model,
+    small_plan,
+    small_plugins,
+    small_rows,
+    small_session,
+)
 from tunesmith.testing.together import Seen, Trial, together
 
 MODULES = {"deepspeed": "tunesmith_deepspeed.plugin"}
@@ -34,6 +42,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Seen
     """One process for comparison; then both stages, each trained and resumed from its middle."""
     folder = tmp_path_factory.mktemp("zero")
     plugins = small_plugins(**MODULES)
+    small_model(folder / "model", tie_word_embeddings=True)  # one weight in two places
     alone = small_plan(folder, plugins, "small", output_dir=str(folder / "alone"), **STEPS | {"per_device_train_batch_size": 4})
     session = small_session(alone, plugins, SmallStore(small_rows(16)))
     session.trainer.run(session)

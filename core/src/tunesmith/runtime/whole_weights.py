@@ -22,12 +22,16 @@ def in_place(
     """
     parts: list[tuple[dict[str, Any], str, torch.nn.Parameter]] = []
     whole: dict[int, torch.nn.Parameter] = {}
+    gathered: set[int] = set()  # a weight that sits in two places is gathered once, and by all alike
     for module in model.modules():
         for name, weight in list(module._parameters.items()):
             if weight is None or not wanted(weight):
                 continue
-            if id(weight) not in whole and (found := gather(weight)) is not None:
-                whole[id(weight)] = torch.nn.Parameter(found, requires_grad=weight.requires_grad)
+            if id(weight) not in gathered:
+                gathered.add(id(weight))
+                found = gather(weight)
+                if found is not None:
+                    whole[id(weight)] = torch.nn.Parameter(found, requires_grad=weight.requires_grad)
             parts.append((module._parameters, name, weight))
     parts = [part for part in parts if id(part[2]) in whole]
     for holder, name, weight in parts:
@@ -37,3 +41,8 @@ def in_place(
     finally:
         for holder, name, weight in parts:
             holder[name] = weight
+
+
+def size_of(weight: torch.Tensor) -> int:
+    """How many numbers a weight has, also where this process holds a part of it or nothing (ZeRO's ``ds_numel``)."""
+    return int(getattr(weight, "ds_numel", weight.numel()))

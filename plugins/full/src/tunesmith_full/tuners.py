@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
+from tunesmith.runtime.whole_weights import size_of
 
 from tunesmith_full.options import FreezeOptions
 from tunesmith_full.selection import choose
@@ -46,8 +47,8 @@ class FullTuner(Tuner):
 
     def describe(self, model: PreTrainedModel) -> list[str]:
         """What learns, for the log."""
-        learns = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        total = sum(parameter.numel() for parameter in model.parameters())
+        learns = sum(size_of(parameter) for parameter in model.parameters() if parameter.requires_grad)
+        total = sum(size_of(parameter) for parameter in model.parameters())
         return [f"{learns:,} of {total:,} weights learn ({learns / total:.2%})"]
 
     def _let_learn(self, model: PreTrainedModel, names: frozenset[str]) -> PreTrainedModel:
