@@ -11,13 +11,6 @@ from tunesmith.model_names import KnownModel, known_models, suggestion, template
 from tunesmith.plugins import Plugins
 
 HUBS = ("huggingface", "modelscope", "modelers")
-#: Models that a pattern of another template fits too: the catalogue knows better.
-BROADER = {
-    "zai-org/GLM-4.6V",
-    "zai-org/GLM-4.6V-Flash",
-    "Qwen/Qwen3-Next-80B-A3B-Instruct",
-    "Qwen/Qwen3-Omni-30B-A3B-Captioner",
-}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +44,29 @@ def test_patterns_of_templates_do_not_say_otherwise(plugins: Plugins, rows: list
     for row in rows:
         name = row.on_hubs.get("huggingface", "")
         fitting = {o.spec.name for o in plugins.templates if any(fnmatchcase(name, pattern) for pattern in o.spec.models)}
-        assert not (row.template and fitting) or row.template in fitting or name in BROADER, (name, row.template, fitting)
+        assert not row.template or fitting <= {row.template}, (name, row.template, fitting)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("google/gemma-2-2b-it", "google/gemma-3-4b-it", "zai-org/GLM-4.6V", "zai-org/GLM-4.7-Flash", "openbmb/MiniCPM-V-4_6"),
+        *("Qwen/Qwen3-VL-8B-Instruct", "Qwen/Qwen3-Omni-30B-A3B-Captioner", "Qwen/Qwen3-Next-80B-A3B-Thinking"),
+        *(
+            "Qwen/Qwen3-Embedding-8B",
+            "Qwen/Qwen3-Coder-30B-A3B-Instruct",
+            "Qwen/Qwen3-8B-Base",
+            "Qwen/Qwen2.5-Math-7B-Instruct",
+        ),
+        *("LiquidAI/LFM2-VL-1.6B", "meta-llama/Llama-3.2-11B-Vision-Instruct"),
+    ],
+)
+def test_patterns_stop_at_their_family(plugins: Plugins, name: str) -> None:
+    """Text models of a generation do not take in what others of its name are made for."""
+    text = {"gemma", "glm4_6", "glm4_7", "minicpm_v", "qwen3", "qwen3_nothink", "qwen", "lfm2_0", "llama3_2"}
+    assert not [
+        o.spec.name for o in plugins.templates if o.spec.name in text and any(fnmatchcase(name, p) for p in o.spec.models)
+    ]
 
 
 @pytest.mark.parametrize(
