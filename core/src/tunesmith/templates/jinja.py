@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tunesmith.templates.atoms import told_apart
-from tunesmith.templates.conditions import jinja_path, names_in
+from tunesmith.templates.conditions import jinja_path
 from tunesmith.templates.conditions import to_jinja as condition
 from tunesmith.templates.filters import FILTERS
 from tunesmith.templates.jinja_pieces import CALLS, INSIDE, LEAD, OF_CALLS, PLACE, RESULTS, TEXT_MACRO
@@ -27,8 +27,7 @@ from tunesmith.templates.model import (
     Trim,
     Value,
     Words,
-    conditions_in,
-    paths_in,
+    names_used,
 )
 from tunesmith.templates.thinking import tags
 
@@ -57,21 +56,8 @@ class _Export:
         self.template: Template = renderer.template
         self.tools = self.template.tools if isinstance(self.template.tools, ToolTable) else None
         self.can = renderer._writers.can | ({} if self.tools else {"tools": False, "calls": False})
-        self.names = set(self._names())
+        self.names = names_used(self.template)
         self.blocks = 0
-
-    def _names(self) -> Iterator[str]:
-        slots = [slot for _, slot in self.template.slots()]
-        if self.tools:
-            slots += [self.tools.declare, self.tools.open, self.tools.call, self.tools.between, self.tools.close]
-        slots += self._parts().values()
-        for slot in slots:
-            yield from (".".join(path) for path in paths_in(slot))
-            yield from (path[0] for path in paths_in(slot))
-            for text in conditions_in(slot):
-                yield from names_in(text)
-        for rule in self.template.refuse:
-            yield from names_in(rule.when)
 
     def _parts(self) -> dict[str, Slot]:
         return {**self.template.parts, **(self.tools.parts if self.tools else {})}

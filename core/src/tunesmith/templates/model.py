@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from tunesmith.templates.conditions import names_in
+
 
 @dataclass(frozen=True)
 class Words:
@@ -247,3 +249,14 @@ def conditions_in(slot: Slot) -> Iterator[str]:
 def writes(slot: Slot, name: str) -> bool:
     """Whether a slot writes, or loops over, the value ``name``."""
     return any(path[0] == name for path in paths_in(slot))
+
+
+def names_used(template: Template) -> set[str]:
+    """Every value and fact that a template asks for anywhere: paths with dots, and their first words."""
+    tools = template.tools if isinstance(template.tools, ToolTable) else ToolTable()
+    slots = [slot for _, slot in template.slots()] + [*template.parts.values(), *tools.parts.values()]
+    slots += [tools.declare, tools.open, tools.call, tools.between, tools.close]
+    paths = [path for slot in slots for path in paths_in(slot)]
+    conditions = [text for slot in slots for text in conditions_in(slot)] + [rule.when for rule in template.refuse]
+    asked = {name for text in conditions for name in names_in(text)}
+    return asked | {".".join(path) for path in paths} | {path[0] for path in paths}

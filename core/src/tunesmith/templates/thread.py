@@ -53,11 +53,12 @@ def thread_of(
     :param gather: joins all system turns to one system text; without it, only one at the beginning is it.
     :raises TunesmithError: a turn holds what its role cannot say; the message names it.
     """
-    turns = list(enumerate(conversation.turns, start=1))
-    known = [pair for pair in turns[: 1 if gather is None else None] if pair[1].role == "system"]
-    system = (gather or "").join(_words(turn, number) for number, turn in known) if known else default_system
+    turns = conversation.turns
+    searched = turns[:1] if gather is None else turns
+    known = [(number, turn) for number, turn in enumerate(searched, start=1) if turn.role == "system"]
+    system = (gather or "").join([_words(turn, number) for number, turn in known]) if known else default_system
     beats: list[Beat] = []
-    for number, turn in turns:
+    for number, turn in enumerate(turns, start=1):
         if known and turn.role == "system" and (gather is not None or number == 1):
             continue
         beat = _READERS[turn.role](turn, number, thinking)
@@ -169,7 +170,8 @@ def check_fits(thread: Thread, template: Template, can: Mapping[str, bool], gene
     if thread.tools and not can["tools"]:
         raise TunesmithError(f"The conversation has tools, and the template {name!r} cannot declare any.", _TOOLS_HINT)
     for beat in thread.beats:
-        _check_beat(beat, template, can, generating)
+        if beat.calls or beat.thought or beat.role in ("tool", "system"):
+            _check_beat(beat, template, can, generating)
     if template.order == "alternate":
         _check_order(thread.beats, name)
 

@@ -12,7 +12,7 @@ from tunesmith.contracts import ToolSyntax
 from tunesmith.data.conversation import Call
 from tunesmith.templates.conditions import Predicate, lookup, predicate
 from tunesmith.templates.filters import FILTERS, text_of
-from tunesmith.templates.model import Each, If, Node, Part, Slot, Thinking, ToolTable, Trim, Value, Words
+from tunesmith.templates.model import Each, If, Part, Slot, Thinking, ToolTable, Trim, Value, Words
 
 Parts: TypeAlias = list[tuple[str, bool]]
 Writer: TypeAlias = Callable[[dict[str, Any], Parts], None]
@@ -36,20 +36,20 @@ class WriterSet:
 
     def writer(self, slot: Slot) -> Writer:
         """The function that writes a slot."""
-        steps = [self._step(node) for node in slot]
-        if len(steps) == 1:
+        steps = [(node.text, True) if isinstance(node, Words) else self._step(node) for node in slot]
+        if len(steps) == 1 and not isinstance(steps[0], tuple):
             return steps[0]
 
         def write(scope: dict[str, Any], out: Parts) -> None:
             for step in steps:
-                step(scope, out)
+                if type(step) is tuple:
+                    out.append(step)
+                else:
+                    step(scope, out)  # type: ignore[operator]  # all that is no pair is a writer
 
         return write
 
-    def _step(self, node: Node) -> Writer:
-        if isinstance(node, Words):
-            pair = (node.text, True)
-            return lambda scope, out: out.append(pair)
+    def _step(self, node: Value | If | Each | Trim | Part) -> Writer:
         if isinstance(node, Value):
             return self._value(node)
         if isinstance(node, If):
@@ -150,6 +150,8 @@ def _fixed(name: str) -> Writer:
 
 
 def _value(node: Value) -> Writer:
+    if len(node.path) == 1 and not node.filters:
+        return _plain(node.path[0])
     find, filters = lookup(node.path), [FILTERS[name].apply for name in node.filters]
 
     def write(scope: dict[str, Any], out: Parts) -> None:
@@ -158,6 +160,15 @@ def _value(node: Value) -> Writer:
             value = apply(value)
         text = value if type(value) is str else text_of(value)
         if text:
+            out.append((text, False))
+
+    return write
+
+
+def _plain(name: str) -> Writer:
+    def write(scope: dict[str, Any], out: Parts) -> None:
+        value = scope.get(name)
+        if text := value if type(value) is str else text_of(value):
             out.append((text, False))
 
     return write
