@@ -163,5 +163,9 @@ def test_configurations_in_a_readme_are_understood(page: Page, large_model: Path
         if fence.language == "yaml":
             piece = {**yaml.safe_load(fence.code), "model_name_or_path": str(large_model)}
             ways = {"train": {**base, **piece}, "chat": {"template": base["template"], **piece}, "export": piece}
-            unused = {command: set(api.plan(keys, command=command).unused) & set(piece) for command, keys in ways.items()}
+            unused: dict[str, set[str]] = {}
+            for command, keys in ways.items():
+                unused[command] = set(api.plan(keys, command=command).unused) & set(piece)
+                if not unused[command]:
+                    break
             assert not all(unused.values()), f"{name(page)}:{fence.line}: {unused}"

@@ -769,6 +769,32 @@ def test_a_named_folder_with_other_things_in_it_is_refused(road: Road) -> None:
         road.prepare("pairs", tokenized_path=str(road.folder / "mine"))
 
 
+def written_by_another_version(folder: Path) -> None:
+    """Every manifest below ``folder`` with a report that counts something unknown here."""
+    for file in folder.rglob("manifest.json"):
+        manifest = json.loads(file.read_text())
+        if "report" in manifest:
+            manifest["report"] = json.dumps({**json.loads(manifest["report"]), "counted_otherwise": 1})
+            file.write_text(json.dumps(manifest))
+
+
+def test_a_cache_of_another_version_is_prepared_anew(road: Road) -> None:
+    before = everything(road.train("pairs"))
+    written_by_another_version(road.folder / "cache")
+    prepared = road.prepare("pairs")
+    assert not prepared.report.cached
+    assert everything(road.train("pairs")) == before
+
+
+def test_a_named_folder_of_another_version_is_told(road: Road) -> None:
+    named = {"tokenized_path": str(road.folder / "mine")}
+    road.prepare("pairs", **named)
+    written_by_another_version(road.folder / "mine")
+    with pytest.raises(TunesmithError, match="was prepared by another version"):
+        road.prepare("pairs", **named)
+    assert not road.prepare("pairs", **named, overwrite_cache=True).report.cached
+
+
 # ---- stores and reports ----------------------------------------------------------------------------------------------
 
 

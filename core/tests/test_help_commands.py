@@ -104,7 +104,7 @@ def test_env_names_versions_machine_plugins_and_backends(install: Install) -> No
     assert report["packages"]["tunesmith-core"] == installation.version_of("tunesmith-core")
     assert report["libraries"]["transformers"] == installation.version_of("transformers")
     assert report["machine"]["cores"] >= 1
-    assert report["backends"]["toaster"] == {"here": True, "reason": "", "devices": 2, "detail": {"slots": "4"}}
+    assert report["backends"]["toaster"] == {"here": True, "reason": "", "devices": 2, "memory": 0, "detail": {"slots": "4"}}
     assert "here, devices 2, slots 4" in call(env, install(a=HERE)).output
 
 

@@ -105,7 +105,24 @@ def _is_done(preparation: Preparation, folder: Path, key: Key) -> bool:
     if preparation.anew:
         return False
     places = preparation.places
-    return check_named(places.runs, key) if places.named else (folder / MANIFEST).is_file()
+    if not places.named:
+        return _holds(folder, Report)
+    done = check_named(places.runs, key)
+    if done and not _holds(folder, Report):
+        hint = "Write overwrite_cache: true to prepare it anew, or give another folder."
+        raise TunesmithError(f"{folder} was prepared by another version, whose report cannot be read.", hint)
+    return done
+
+
+def _holds(folder: Path, kind: type[Report] | type[SourceReport]) -> bool:
+    """Whether a folder is finished and holds a report that this version can read."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        kind.from_json(read_manifest(folder)["report"])
+    except (ValueError, KeyError, TypeError):  # of a version that counted other things
+        return False
+    return True
 
 
 def _prepare(preparation: Preparation, jobs: Sequence[Job], folder: Path, key: Key) -> None:
@@ -121,7 +138,7 @@ def _prepare(preparation: Preparation, jobs: Sequence[Job], folder: Path, key: K
 def _prepare_rows(preparation: Preparation, job: Job) -> SourceReport:
     place = preparation.places.rows_of(job.key)
     with locked(place):
-        if preparation.anew or not (place / MANIFEST).is_file():
+        if preparation.anew or not _holds(place, SourceReport):
             with staged(place) as staging:
                 write_rows(preparation, job, staging)
     report = SourceReport.from_json(read_manifest(place)["report"])
