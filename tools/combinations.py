@@ -77,6 +77,11 @@ class Bits:
         switch = {self.spec.plain_with.key: self.spec.plain_with.value} if self.aware and self.spec.plain_with else {}
         return {"quantization_method": self.spec.name, "quantization_bit": self.bits, **switch}
 
+    @property
+    def at_an_end(self) -> bool:
+        """Whether it is the first or the last of its quantizer's bits: what lies between differs in nothing but the number."""
+        return self.spec is None or self.bits in (self.spec.bits[0], self.spec.bits[-1])
+
     def excludes(self, tuner: TunerSpec) -> bool:
         """Whether the specs say that this tuner cannot train over such weights."""
         if self.spec is None:
@@ -131,6 +136,10 @@ class Place:
         tuners = [offer.spec.name for offer in self.plugins.tuners]
         stages = [offer.spec.name for offer in self.plugins.trainers]
         return [Combination(*names) for names in product(tuners, stages, self.ways)]
+
+    def cover(self) -> list[Combination]:
+        """As few as can be in which every pair occurs, quantizers by their first and last bits."""
+        return pairwise([one for one in self.all() if one.bits.at_an_end])
 
     def keys(self, combination: Combination, out: str = "out") -> dict[str, Any]:
         """A configuration that runs a combination."""
