@@ -71,15 +71,21 @@ def test_everything_wrong_is_told_at_once(refused: Refused) -> None:
         assert word in told
 
 
-def test_a_stage_that_is_not_built_yet_says_so_and_nothing_else(refused: Refused) -> None:
-    told = refused("stage=ppo")
-    assert "the stage 'ppo' is not installed" in told
+def test_a_device_that_is_to_come_says_so_and_nothing_else(refused: Refused) -> None:
+    told = refused("backend=npu")
+    assert "the backend 'npu' is not installed" in told
+    assert "It comes with tunesmith-npu" in told
     assert "not used by this run" not in told.replace("belongs to lora", "")
 
 
 def test_no_such_command_has_the_nearest(refused: Refused) -> None:
     assert refused(command="trian").splitlines() == ["error: There is no command 'trian'.", "  Did you mean 'train'?"]
     assert "Did you mean 'report'?" in refused(command="data reprot")
+
+
+def test_a_command_that_is_to_come_says_so(refused: Refused) -> None:
+    told = refused(command="webui").splitlines()
+    assert told == ["error: The command 'webui' is not built yet.", "  It will come with tunesmith-webui."]
 
 
 def test_a_plugin_to_switch_off_that_is_not_there(refused: Refused) -> None:

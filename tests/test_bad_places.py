@@ -208,7 +208,8 @@ def test_a_disk_that_fills_while_training(disk: Callable[[str], Path], capfd: py
     told = capfd.readouterr().err
     assert "error: Writing disk/out/checkpoint-1 failed: No space left on device." in told
     assert "free some space" in told
-    assert [path.name for path in place.rglob("*") if path.is_file() and path.stat().st_size] == []
+    assert [path.name for path in place.rglob("*") if path.is_file() and path.stat().st_size] == ["run.json"]
+    assert '"status": "failed"' in (place / "out" / "run.json").read_text()
 
 
 def test_a_disk_that_fills_while_exporting(

@@ -38,7 +38,10 @@ class LazyGroup(click.Group):
         return list(_plugins(ctx).commands.names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        command = _plugins(ctx).commands.get(cmd_name).load()
+        plugins = _plugins(ctx)
+        if cmd_name not in plugins.commands:
+            _say_where_it_is(cmd_name, plugins)
+        command = plugins.commands.get(cmd_name).load()
         if not isinstance(command, click.Command):
             raise TypeError(f"the command {cmd_name!r} is {command!r}, which is no click command")
         return command
@@ -50,6 +53,16 @@ class LazyGroup(click.Group):
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def _say_where_it_is(name: str, plugins: Plugins) -> None:
+    """Raise for a command that a package brings which is not here; any other unknown word is left to the registry."""
+    from tunesmith.planning.choose import planned
+
+    if package := plugins.catalogue.names("commands").get(name):
+        raise TunesmithError(f"The command {name!r} is not installed.", f"It comes with {package}.")
+    if package := planned()["commands"].get(name):
+        raise TunesmithError(f"The command {name!r} is not built yet.", f"It will come with {package}.")
 
 
 def _plugins(ctx: click.Context) -> Plugins:
