@@ -152,7 +152,7 @@ def test_a_dataset_that_is_not_declared_suggests_the_nearest(make: MakePlan) -> 
 
 
 def test_a_known_name_that_no_package_brings_yet_is_missing_and_an_unknown_one_is_wrong(make: MakePlan) -> None:
-    assert any("'ppo' is not installed" in problem.what for problem in make(stage="ppo").missing)
+    assert any("'npu' is not installed" in problem.what for problem in make(backend="npu").missing)
     assert "Did you mean 'sft'" in problems(make, stage="stf")
 
 
