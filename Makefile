@@ -21,7 +21,7 @@ QUIET := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZER
 
 help:
 	@echo "make demo        make a tiny model, fine-tune it, compare before and after (about 5 minutes on 2 cores)"
-	@echo "make test        the test suite (at most 20 minutes on 2 cores)"
+	@echo "make test        the test suite (at most 45 minutes on 2 cores)"
 	@echo "make test-long   the tests that take longer, and what they need"
 	@echo "make matrix      every tuner in every stage over every quantizer (make test runs a cover of all pairs)"
 	@echo "make lint        ruff, mypy and import-linter"
