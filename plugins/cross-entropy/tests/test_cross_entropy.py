@@ -149,7 +149,7 @@ def test_a_model_that_changes_its_logits_afterwards_is_refused() -> None:
 
 
 def test_under_adapters_the_layer_that_learns_is_taken_and_an_adapted_one_refused() -> None:
-    peft = pytest.importorskip("peft")
+    peft = pytest.importorskip("peft", reason="the package peft, which makes the adapter, is not installed")
     whole = peft.get_peft_model(tiny_llama(), peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]))
     assert output_layer(whole).weight.requires_grad
     labels = tiny_batch()["labels"]
@@ -166,7 +166,7 @@ def test_under_adapters_the_layer_that_learns_is_taken_and_an_adapted_one_refuse
 
 
 def run(folder: Path, on: bool, **keys: Any) -> list[float]:
-    pytest.importorskip("tunesmith_sft")
+    pytest.importorskip("tunesmith_sft", reason="the stage sft, which is trained here, is not installed")
     plugins = small_plugins(sft="tunesmith_sft.plugin", cross="tunesmith_cross_entropy.plugin")
     picked = {"accelerators": "cross-entropy"} if on else {}
     given = {"chunked_cross_entropy": True, "cross_entropy_chunk": 7, **keys} if on else keys

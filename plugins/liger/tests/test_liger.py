@@ -224,7 +224,7 @@ def test_an_output_layer_that_is_not_plain_is_refused() -> None:
     ],
 )
 def test_a_loss_that_liger_has_not_is_an_error(model: Path, keys: dict[str, Any], said: str) -> None:
-    pytest.importorskip("tunesmith_preference")
+    pytest.importorskip("tunesmith_preference", reason="the stage dpo, which takes the loss, is not installed")
     with pytest.raises(ConfigError) as caught:
         plan(model, liger_preference_loss=True, **keys)
     assert said in caught.value.message

@@ -21,7 +21,7 @@ from tunesmith_lora.options import kinds
 from tunesmith_lora.peft_counting import PER_LAYER, count_learning
 from tunesmith_lora.plugin import tunesmith_check_plan, tunesmith_tuners
 
-generator = pytest.importorskip("generate_peft_kinds")
+generator = pytest.importorskip("generate_peft_kinds", reason="the generator lies in the tools of the whole checkout")
 
 SPECS = {spec.name: spec for spec in tunesmith_tuners()}
 #: Sizes that fit a model 64 wide, where the defaults are for wider ones.

@@ -33,7 +33,7 @@ def run(folder: Path, accelerator: str, **keys: Any) -> tuple[list[float], Any]:
     "keys", [{}, {"ld_alpha": 0.5, "pref_ftx": 0.2}, {"pref_loss": ("orpo",)}], ids=["dpo", "more", "orpo"]
 )
 def test_log_probabilities_come_from_chunked_cross_entropy(home: Path, keys: dict[str, Any]) -> None:
-    pytest.importorskip("tunesmith_cross_entropy")
+    pytest.importorskip("tunesmith_cross_entropy", reason="the accelerator compared with is not installed")
     plain, _ = run(home, "", **keys)
     found, session = run(home, "cross-entropy", cross_entropy_chunk=7, **keys)
     assert session.accelerators[0].tokens > 0
@@ -43,8 +43,8 @@ def test_log_probabilities_come_from_chunked_cross_entropy(home: Path, keys: dic
 
 @pytest.mark.parametrize("kind", ["sigmoid", "hinge", "nca_pair", "sppo_hard", "apo_zero", "apo_down"])
 def test_losses_of_pairs_come_from_liger(home: Path, kind: str) -> None:
-    pytest.importorskip("tunesmith_liger")
-    pytest.importorskip("liger_kernel")
+    pytest.importorskip("tunesmith_liger", reason="the accelerator compared with is not installed")
+    pytest.importorskip("liger_kernel", reason="its losses come from the package liger-kernel")
     plain, _ = run(home, "", pref_loss=(kind,))
     found, session = run(home, "liger-preference", pref_loss=(kind,))
     assert session.accelerators[0].pairs == 16
