@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,9 @@ def test_mlflow_gets_the_losses(desk: Path, tmp_path: Path) -> None:
 
 
 def test_trackio_gets_the_losses(desk: Path, tmp_path: Path) -> None:
-    losses = run(desk, tmp_path, report_to="trackio", project="demo")
+    """In a process of its own: trackio reads its folder once, when it is imported, and trl imports it too."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        losses = pool.submit(run, desk, tmp_path, report_to="trackio", project="demo").result(timeout=300)
     (file,) = (tmp_path / "trackio").glob("*.db")
     with sqlite3.connect(file) as store:
         rows = [json.loads(row[0]) for row in store.execute("select metrics from metrics order by step")]

@@ -11,7 +11,7 @@ import torch
 from tunesmith import TunesmithError
 from tunesmith.contracts import Backend, Memory
 
-from tunesmith_cpu.memory import read_memory
+from tunesmith_cpu.memory import give_back, read_memory
 from tunesmith_cpu.probe import usable_cores
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class CpuBackend(Backend):
         return read_memory()
 
     def empty_cache(self) -> None:
-        """Nothing is held back: freed memory goes to the system's allocator at once."""
+        """Give freed memory back to the system, where the C library keeps it for later (glibc does)."""
+        give_back()
 
     def synchronize(self) -> None:
         """Nothing is queued."""

@@ -58,7 +58,7 @@ class SessionTrainer(Trainer):
         for shown_by_transformers in (ProgressCallback, PrinterCallback):
             self.remove_callback(shown_by_transformers)
         for role, wish in session.plan.models.items():
-            if role != "policy" and wish.base_of is None:
+            if role != "policy" and wish.base_of is None and role in session.models:  # kept answers need no reference
                 session.models[role] = session.strategy.frozen(session.models[role], self)
         if self.stream is not None:
             self.args.ignore_data_skip = True  # a stream knows its place, and goes on from there by itself
