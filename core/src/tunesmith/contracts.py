@@ -20,10 +20,11 @@ from tunesmith.backend_facts import Probe as Probe
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
 from tunesmith.errors import BadRow as BadRow  # what formats and renderers raise is imported from here as well
 from tunesmith.errors import RewrittenReplies as RewrittenReplies
-from tunesmith.errors import TunesmithError
 from tunesmith.generation import Delta as Delta  # what engines take and give is imported from here as well
+from tunesmith.generation import Engine as Engine
 from tunesmith.generation import Request as Request
 from tunesmith.generation import Sampling as Sampling
+from tunesmith.generation import TokenLogprob as TokenLogprob
 from tunesmith.model_folder import ModelStore as ModelStore
 from tunesmith.model_folder import Whereabouts as Whereabouts
 from tunesmith.outcome import Outcome as Outcome
@@ -292,39 +293,6 @@ class Launcher(Protocol):
 
 
 # ---- what talks ------------------------------------------------------------------------------------------------------
-
-
-class Engine(Protocol):
-    """Generates text. Made as ``engine(plan)``."""
-
-    renderer: Renderer
-
-    @abstractmethod
-    def start(self, plan: Plan) -> None:
-        """Load what is needed; returns when requests can be answered."""
-
-    @abstractmethod
-    def encode(self, conversation: Conversation) -> tuple[int, ...]:
-        """The ids that generation starts from: exactly those that training would have produced."""
-
-    @abstractmethod
-    def generate(self, requests: Sequence[Request]) -> Iterator[Delta]:
-        """Answer requests, yielding deltas as they come. Closing the iterator cancels what is still running."""
-
-    def adapters(self) -> tuple[str, ...]:
-        """Names of the adapters that requests may ask for."""
-        return ()
-
-    def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Take over new weights from a trainer.
-
-        :raises TunesmithError: this engine cannot.
-        """
-        raise TunesmithError(f"The engine {type(self).__name__} cannot take over weights while it runs.")
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Give everything back. Safe to call twice."""
 
 
 class Exporter(Protocol):
