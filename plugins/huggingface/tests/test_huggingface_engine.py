@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from tunesmith import EngineSpec, TunesmithError
 from tunesmith.contracts import Engine, Request, Sampling
 from tunesmith.plugins import Plugins
+from tunesmith.runtime.hidden_tokens import hidden_tokens
 from tunesmith.runtime.tiny import make_tiny
 from tunesmith.templates import renderer_for
 from tunesmith.testing.engine_suite import ASKED, GREEDY, EngineSuite, collect, ids_of
-from tunesmith_huggingface.marks import hidden_tokens
 from tunesmith_huggingface.plugin import tunesmith_engines
 from tunesmith_huggingface.sampling import processors
 

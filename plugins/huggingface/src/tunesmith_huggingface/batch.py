@@ -5,50 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from transformers import StoppingCriteria
-from tunesmith.contracts import Delta, Request
-
-from tunesmith_huggingface.text import Letters, Stops
+from tunesmith.contracts import Delta
+from tunesmith.runtime.answering import Answer
 
 Say = Callable[[Delta], None]
-
-
-@dataclass
-class Answer:
-    """The answer to one request as far as it has come. ``room``: how many tokens it may have."""
-
-    request: Request
-    letters: Letters
-    stops: Stops
-    ends: frozenset[int]
-    room: int
-    count: int = 0
-    finish: str | None = None
-
-    def add(self, token: int) -> Delta:
-        """Take up the next token. A token that ends the answer has an id and no text."""
-        self.count += 1
-        if token in self.ends:
-            return self._end("stop", (token,))
-        text, found = self.stops.add(self.letters.add(token))
-        if found:
-            self.finish = "stop"
-        elif self.count >= self.room:
-            return self._end("length", (token,), text)
-        return Delta(self.request.id, (token,), text, self.finish)
-
-    def cancel(self) -> Delta:
-        """End it here."""
-        return self._end("cancelled", ())
-
-    def _end(self, finish: str, ids: tuple[int, ...], text: str = "") -> Delta:
-        more, found = self.stops.add(self.letters.rest())
-        rest = "" if found else self.stops.rest()
-        self.finish = "stop" if found else finish
-        return Delta(self.request.id, ids, text + more + rest, self.finish)
 
 
 class Watcher(StoppingCriteria):

@@ -15,11 +15,12 @@ from tunesmith.data.tokens import Encoder, make_encoder
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.runtime.answer_text import Letters, Stops
+from tunesmith.runtime.answering import Answer
+from tunesmith.runtime.hidden_tokens import hidden_tokens
 
 from tunesmith_huggingface import sampling
-from tunesmith_huggingface.batch import Answer, Cancelled, Say, Watcher, in_thread
-from tunesmith_huggingface.marks import hidden_tokens
-from tunesmith_huggingface.text import Letters, Stops
+from tunesmith_huggingface.batch import Cancelled, Say, Watcher, in_thread
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

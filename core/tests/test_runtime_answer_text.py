@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
+from tunesmith.runtime.answer_text import UNFINISHED, Letters, Stops
 from tunesmith.runtime.tiny import make_tiny
-from tunesmith_huggingface.text import UNFINISHED, Letters, Stops
 
 TEXT = "Hello 世界! 微调大语言模型 😀👩‍👩‍👧 déjà  vu\n\tend ✓"
 
