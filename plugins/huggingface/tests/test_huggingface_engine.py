@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +17,9 @@ from tunesmith.plugins import Plugins
 from tunesmith.runtime.hidden_tokens import hidden_tokens
 from tunesmith.runtime.tiny import make_tiny
 from tunesmith.templates import renderer_for
-from tunesmith.testing.engine_suite import ASKED, GREEDY, EngineSuite, collect, ids_of
+from tunesmith.testing.engine_suite import ASKED, GREEDY, RANDOM, EngineSuite, collect, ids_of
+from tunesmith_huggingface.picking import Picker
 from tunesmith_huggingface.plugin import tunesmith_engines
-from tunesmith_huggingface.sampling import processors
 
 SPEC = tunesmith_engines()[0]
 
@@ -33,6 +34,22 @@ class TestHuggingfaceEngine(EngineSuite):
         expected = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False, num_beams=3, length_penalty=0.5)
         deltas = collect(engine.generate([request]))["a"]
         assert ids_of(deltas) == tuple(expected[0, len(ids) :].tolist())
+
+    @pytest.mark.parametrize("wanted", [{"presence_penalty": 1.0}, {"logit_bias": ((3, 1.0),)}, {"logprobs": 0}])
+    def test_what_a_beam_search_cannot_do_is_refused(self, engine: Engine, wanted: dict[str, Any]) -> None:
+        sampling = Sampling(do_sample=False, num_beams=2, **wanted)
+        with pytest.raises(TunesmithError, match=f"{next(iter(wanted))} does not go together with num_beams"):
+            engine.generate([Request("a", engine.encode(ASKED[0]), sampling)])
+
+    def test_requests_of_any_sampling_run_together(self, engine: Engine, folder: Path) -> None:
+        ids = engine.encode(ASKED[0])
+        wanted = [GREEDY, RANDOM, replace(GREEDY, repetition_penalty=1.5, max_new_tokens=5), replace(RANDOM, top_k=3)]
+        together = collect(engine.generate([Request(str(i), ids, one) for i, one in enumerate(wanted)]))
+        for i, one in enumerate(wanted):
+            assert ids_of(together[str(i)]) == ids_of(collect(engine.generate([Request("a", ids, one)]))["a"])
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        plain = model.generate(torch.tensor([ids]), max_new_tokens=5, do_sample=False, repetition_penalty=1.5)
+        assert ids_of(together["2"]) == tuple(plain[0, len(ids) :].tolist())
 
     def test_the_request_decides_and_not_the_models_own_settings(
         self, engine: Engine, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -84,23 +101,17 @@ class TestOnAnotherTokenizer(EngineSuite):
         {"temperature": 1.0, "top_k": 5, "top_p": 1.0},
         {"temperature": 1.5, "top_k": 0, "top_p": 0.6},
         {"temperature": 0.95, "top_k": 50, "top_p": 0.7},
+        {"temperature": 1.2, "top_k": 30, "top_p": 1.0, "min_p": 0.1},
     ],
 )
 def test_sampling_draws_from_the_distribution_of_transformers(keys: dict[str, Any]) -> None:
-    """Scores are changed as ``generate`` changes them, and the noise draws from their softmax."""
+    """Scores are changed as ``generate`` changes them, and drawn from."""
     scores = torch.randn(1, 80, generator=torch.Generator().manual_seed(0)) * 3
-    ids = torch.zeros((1, 1), dtype=torch.long)
-    ours = processors([Sampling(seed=0, **keys)])
-    theirs = _transformers_processors(keys)
-    shaped = ours[:-1] if len(ours) > 1 else []
-    ours_scores, their_scores = scores.clone(), theirs(ids, scores.clone())
-    for processor in shaped:
-        ours_scores = processor(ids, ours_scores)
-    assert torch.equal(ours_scores, their_scores)
-    draws = 4000
-    dice = ours[-1]
-    found = torch.bincount(torch.cat([dice(ids, their_scores).argmax(-1) for _ in range(draws)]), minlength=80) / draws
-    assert (found - their_scores.softmax(-1)[0]).abs().max() < 0.03
+    expected = _transformers_processors(keys)(torch.zeros((1, 1), dtype=torch.long), scores.clone()).softmax(-1)[0]
+    picker, draws = Picker(Request("a", (1,), Sampling(seed=0, **keys))), 4000
+    found = torch.bincount(torch.tensor([picker.pick(scores[0]) for _ in range(draws)]), minlength=80) / draws
+    assert (found - expected).abs().max() < 0.03
+    assert not found[expected == 0].any()
 
 
 def _transformers_processors(keys: dict[str, Any]) -> Any:

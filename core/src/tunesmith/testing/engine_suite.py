@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ from tunesmith.testing.spec_check import load, option_faults, spec_faults
 
 GREEDY = Sampling(max_new_tokens=12, do_sample=False)
 RANDOM = Sampling(max_new_tokens=24, do_sample=True, temperature=1.0, top_p=1.0, top_k=0, seed=5)
+
+SCHEMA = '{"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false}'
 
 
 def said(*turns: str) -> Conversation:
@@ -48,6 +51,8 @@ class EngineSuite:
     """The family of the tiny model that answers."""
     keys: ClassVar[Mapping[str, Any]] = {}
     """Further flat keys of the run."""
+    schemas: ClassVar[bool] = False
+    """Whether it can hold an answer to a JSON schema; if not, it must refuse one."""
 
     # -- what is under test --------------------------------------------------------------------------------------------
 
@@ -180,8 +185,80 @@ class EngineSuite:
         with pytest.raises(TunesmithError, match="nobody-made-this"):
             collect(engine.generate([request]))
 
+    def test_several_threads_may_ask_at_once(self, engine: Engine) -> None:
+        """Each gets its own answer, the one that it would have got alone."""
+        requests = [Request(str(i), engine.encode(talk), replace(GREEDY, max_new_tokens=6 + i)) for i, talk in enumerate(ASKED)]
+        alone = [ids_of(collect(engine.generate([request]))[request.id]) for request in requests]
+        with ThreadPoolExecutor(len(requests) * 2) as threads:
+            found = list(threads.map(lambda request: collect(engine.generate([request])), requests * 2))
+        assert [ids_of(next(iter(answer.values()))) for answer in found] == alone * 2
+
+    def test_logprobs_are_the_models_own(self, engine: Engine, folder: Path) -> None:
+        """Before sampling changes scores, one entry for each id; the greedy token is the most likely one."""
+        asked = engine.encode(ASKED[0])
+        for sampling in (GREEDY, replace(RANDOM, temperature=0.7, top_k=5, max_new_tokens=6)):
+            deltas = collect(engine.generate([Request("a", asked, replace(sampling, logprobs=3))]))["a"]
+            entries = [entry for delta in deltas for entry in delta.logprobs]
+            expected = plain_logprobs(folder, asked, ids_of(deltas))
+            assert [entry.id for entry in entries] == [*ids_of(deltas)]
+            assert [entry.logprob for entry in entries] == pytest.approx(
+                [row[entry.id] for row, entry in zip(expected, entries, strict=True)], abs=1e-3
+            )
+            for row, entry in zip(expected, entries, strict=True):
+                assert [value for _, value in entry.top] == pytest.approx(sorted(row, reverse=True)[:3], abs=1e-3)
+                assert (not sampling.do_sample and entry.top[0][0] == entry.id) or sampling.do_sample
+        bare = collect(engine.generate([Request("a", asked, replace(GREEDY, logprobs=0))]))["a"]
+        assert all(entry.top == () for delta in bare for entry in delta.logprobs)
+        assert len([entry for delta in bare for entry in delta.logprobs]) == len(ids_of(bare))
+
     @pytest.mark.parametrize(
-        "wrong", [{"max_new_tokens": 0}, {"temperature": -1.0, "do_sample": True}, {"repetition_penalty": 0.0}]
+        "wanted", [{"presence_penalty": 1.5}, {"frequency_penalty": 0.05}, {"presence_penalty": -0.4, "frequency_penalty": 0.2}]
+    )
+    def test_penalties_count_what_the_answer_said(self, engine: Engine, folder: Path, wanted: dict[str, float]) -> None:
+        """Taken off the scores of tokens of the answer, not of the prompt: once, or as often as they were said."""
+        request = Request("a", engine.encode(ASKED[1]), replace(GREEDY, **wanted))
+        assert ids_of(collect(engine.generate([request]))["a"]) == plain_penalised(folder, request)
+
+    def test_a_bias_is_added_to_scores(self, engine: Engine) -> None:
+        """A large one decides, a large negative one forbids, whatever the sampling."""
+        ids = engine.encode(ASKED[0])
+        first = ids_of(collect(engine.generate([Request("a", ids, GREEDY)]))["a"])[0]
+        wanted = 7 if first != 7 else 8
+        for sampling in (GREEDY, RANDOM):
+            pushed = replace(sampling, max_new_tokens=3, logit_bias=((wanted, 100.0),))
+            assert ids_of(collect(engine.generate([Request("a", ids, pushed)]))["a"]) == (wanted,) * 3
+        barred = replace(GREEDY, logit_bias=((first, -100.0),))
+        assert first not in ids_of(collect(engine.generate([Request("a", ids, barred)]))["a"])
+
+    def test_a_min_p_of_1_leaves_the_most_likely_token(self, engine: Engine) -> None:
+        """Sampling is then greedy."""
+        ids = engine.encode(ASKED[0])
+        drawn = collect(engine.generate([Request("a", ids, replace(RANDOM, max_new_tokens=12, min_p=1.0))]))["a"]
+        assert ids_of(drawn) == ids_of(collect(engine.generate([Request("a", ids, GREEDY)]))["a"])
+
+    def test_a_schema_is_honoured_or_refused(self, engine: Engine) -> None:
+        """Never ignored: the answer is JSON that fits, or the error names the field."""
+        request = Request("a", engine.encode(ASKED[0]), replace(RANDOM, max_new_tokens=400, schema=SCHEMA))
+        if not self.schemas:
+            with pytest.raises(TunesmithError, match="schema"):
+                collect(engine.generate([request]))
+            return
+        answer = collect(engine.generate([request]))["a"]
+        assert answer[-1].finish == "stop"
+        assert json.loads(text_of(answer)).keys() == {"ok"}
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"max_new_tokens": 0},
+            {"temperature": -1.0, "do_sample": True},
+            {"repetition_penalty": 0.0},
+            {"min_p": 1.5, "do_sample": True},
+            {"presence_penalty": 3.0},
+            {"frequency_penalty": -3.0},
+            {"logit_bias": ((10**9, 1.0),)},
+            {"logprobs": -1},
+        ],
     )
     def test_what_it_cannot_honour_is_an_error(self, engine: Engine, wrong: dict[str, Any]) -> None:
         """Nothing is rounded to something that works."""
@@ -227,6 +304,33 @@ def plain_generate(folder: Path, request: Request) -> tuple[int, ...]:
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=request.sampling.max_new_tokens, do_sample=False
     )
     return tuple(out[0, ids.shape[1] :].tolist())
+
+
+def plain_logprobs(folder: Path, prompt: tuple[int, ...], answer: tuple[int, ...]) -> list[list[float]]:
+    """The log-probabilities of all tokens at each place of ``answer``, from one pass of transformers alone."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.inference_mode():
+        scores = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+    rows: list[list[float]] = scores.log_softmax(-1).tolist()
+    return rows
+
+
+def plain_penalised(folder: Path, request: Request) -> tuple[int, ...]:
+    """A greedy answer with presence and frequency penalty, token by token, without a cache."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, answer, wanted = AutoModelForCausalLM.from_pretrained(folder), [], request.sampling
+    for _ in range(wanted.max_new_tokens):
+        with torch.no_grad():
+            scores = model(torch.tensor([[*request.ids, *answer]])).logits[0, -1].clone()
+        for token in set(answer):
+            scores[token] -= wanted.presence_penalty + wanted.frequency_penalty * answer.count(token)
+        answer.append(int(scores.argmax()))
+    return tuple(answer)
 
 
 def with_end(folder: Path, copy: Path, end: int) -> None:

@@ -7,25 +7,42 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from transformers import StoppingCriteria
+from transformers import LogitsProcessor, StoppingCriteria
 from tunesmith.contracts import Delta
 from tunesmith.runtime.answering import Answer
 
+from tunesmith_huggingface.picking import Picker
+
 Say = Callable[[Delta], None]
+
+
+class Chooser(LogitsProcessor):
+    """Leaves ``generate`` one token to choose for each row: the one that its request picks."""
+
+    def __init__(self, answers: Sequence[Answer], pickers: Sequence[Picker]) -> None:
+        self.answers = answers
+        self.pickers = pickers
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        only = torch.full_like(scores, -torch.inf)
+        for row, (answer, picker) in enumerate(zip(self.answers, self.pickers, strict=True)):
+            only[row, 0 if answer.finish else picker.pick(scores[row])] = 0.0
+        return only
 
 
 class Watcher(StoppingCriteria):
     """Sees every new token of a running ``generate``, hands it on, and says which rows are done."""
 
-    def __init__(self, answers: Sequence[Answer], say: Say, cancelled: threading.Event) -> None:
+    def __init__(self, answers: Sequence[Answer], pickers: Sequence[Picker], say: Say, cancelled: threading.Event) -> None:
         self.answers = answers
+        self.pickers = pickers
         self.say = say
         self.cancelled = cancelled
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
-        for answer, token in zip(self.answers, input_ids[:, -1].tolist(), strict=True):
+        for answer, picker, token in zip(self.answers, self.pickers, input_ids[:, -1].tolist(), strict=True):
             if answer.finish is None:
-                self.say(answer.add(token))
+                self.say(answer.add(token, picker.logprob))
         done = [self.cancelled.is_set() or answer.finish is not None for answer in self.answers]
         return torch.tensor(done, device=input_ids.device, dtype=torch.bool)
 

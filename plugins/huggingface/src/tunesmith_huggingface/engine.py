@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import LogitsProcessorList
 from tunesmith.contracts import Backend, Delta, Engine, Renderer, Request, Sampling
 from tunesmith.data.conversation import Conversation
 from tunesmith.data.tokens import Encoder, make_encoder
@@ -20,7 +21,8 @@ from tunesmith.runtime.answering import Answer
 from tunesmith.runtime.hidden_tokens import hidden_tokens
 
 from tunesmith_huggingface import sampling
-from tunesmith_huggingface.batch import Cancelled, Say, Watcher, in_thread
+from tunesmith_huggingface.batch import Cancelled, Chooser, Say, Watcher, in_thread
+from tunesmith_huggingface.picking import Picker
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -127,19 +129,21 @@ class HuggingfaceEngine(Engine):
         yield from (answer.cancel() for answer in answers if answer.finish is None)
 
     def _tokens(self, answers: Sequence[Answer], say: Say, cancelled: threading.Event) -> None:
-        self._generate(answers, Watcher(answers, say, cancelled))
+        pickers = [Picker(answer.request) for answer in answers]
+        self._generate(answers, Watcher(answers, pickers, say, cancelled), [Chooser(answers, pickers)])
 
     def _beams(self, answers: Sequence[Answer], say: Say, cancelled: threading.Event) -> None:
-        best = self._generate(answers, Cancelled(cancelled))
+        best = self._generate(answers, Cancelled(cancelled), [])
         if not cancelled.is_set():
             for answer, row in zip(answers, best.tolist(), strict=True):
                 for token in row:
                     if answer.finish is None:
                         say(answer.add(token))
 
-    def _generate(self, answers: Sequence[Answer], criterion: Any) -> torch.Tensor:
+    def _generate(self, answers: Sequence[Answer], criterion: Any, choosers: list[Chooser]) -> torch.Tensor:
         """New tokens of every row: (rows, new length)."""
-        loaded, samplings = self.loaded, [answer.request.sampling for answer in answers]
+        loaded, first = self.loaded, answers[0].request.sampling
+        sampling_ = first if first.num_beams > 1 else Sampling(repetition_penalty=1.0, do_sample=False)
         device = next(loaded.model.parameters()).device
         pad = loaded.pad
         ids, mask = _padded([answer.request.ids for answer in answers], pad)
@@ -148,10 +152,8 @@ class HuggingfaceEngine(Engine):
             rows = loaded.model.generate(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
-                generation_config=sampling.configuration(
-                    samplings[0], room, sorted(loaded.ends), pad, self.plan["use_kv_cache"]
-                ),
-                logits_processor=sampling.processors(samplings),
+                generation_config=sampling.configuration(sampling_, room, sorted(loaded.ends), pad, self.plan["use_kv_cache"]),
+                logits_processor=LogitsProcessorList(choosers),
                 stopping_criteria=[criterion],
             )
         new: torch.Tensor = rows[:, ids.shape[1] :]
@@ -166,7 +168,7 @@ class HuggingfaceEngine(Engine):
         return Answer(request, letters, Stops((*loaded.stop_strings, *wanted.stop)), loaded.ends, room)
 
     def _check(self, request: Request) -> None:
-        sampling.check(request.sampling)
+        sampling.check(request.sampling, self.loaded.model.config.get_text_config().vocab_size)
         if request.adapter is not None:
             raise TunesmithError(
                 f"There is no adapter {request.adapter!r} to answer with.",
@@ -209,10 +211,11 @@ def _ends(model: Any, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str]) -
 
 
 def _batches(requests: Sequence[Request]) -> list[list[Request]]:
-    """Requests whose samplings differ in nothing but seed and stop strings, together."""
-    batches: dict[Sampling, list[Request]] = {}
+    """All together, but for beam searches: those whose samplings differ in nothing but seed and stop strings."""
+    batches: dict[Sampling | None, list[Request]] = {}
     for request in requests:
-        batches.setdefault(replace(request.sampling, seed=None, stop=(), skip_special_tokens=True), []).append(request)
+        wanted = replace(request.sampling, seed=None, stop=(), skip_special_tokens=True)
+        batches.setdefault(wanted if wanted.num_beams > 1 else None, []).append(request)
     return list(batches.values())
 
 

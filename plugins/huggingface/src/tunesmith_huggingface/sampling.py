@@ -1,57 +1,60 @@
-"""How tokens are picked: transformers' own processors for what changes scores, and a random source for each request."""
+"""What a request may ask for, and what a beam search is told."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
-from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import GenerationConfig
 from tunesmith.contracts import Sampling
 from tunesmith.errors import TunesmithError
 
-
-class Dice(LogitsProcessor):
-    """Picks one token of each row at random, from that row's own random source.
-
-    Adding Gumbel noise to the scores and taking the highest draws from their softmax (Maddison, Tarlow and Minka, "A*
-    Sampling", 2014). So a request with a seed answers the same whatever else runs beside it, and the process's random
-    state is left alone.
-    """
-
-    def __init__(self, sources: Sequence[torch.Generator]) -> None:
-        self.sources = sources
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        drawn = [torch.rand(scores.shape[1], generator=source, dtype=torch.float64) for source in self.sources]
-        noise = -torch.log(-torch.log(torch.stack(drawn).clamp(min=1e-300)))
-        return scores + noise.to(scores.device, scores.dtype)
+NOT_WITH_BEAMS = ("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "schema")
 
 
-def check(sampling: Sampling) -> None:
+def check(sampling: Sampling, vocabulary: int) -> None:
     """Refuse what cannot be honoured.
 
+    :param vocabulary: how many tokens the model has scores for.
     :raises TunesmithError: names the field and what it may be.
     """
+    drawn = sampling.do_sample
     wrong = {
         "max_new_tokens": ("at least 1", sampling.max_new_tokens < 1),
-        "temperature": ("above 0", sampling.do_sample and sampling.temperature <= 0),
-        "top_p": ("above 0 and at most 1", sampling.do_sample and not 0 < sampling.top_p <= 1),
+        "temperature": ("above 0", drawn and sampling.temperature <= 0),
+        "top_p": ("above 0 and at most 1", drawn and not 0 < sampling.top_p <= 1),
         "top_k": ("0 (all tokens) or more", sampling.top_k < 0),
+        "min_p": ("0 (all tokens) to 1", drawn and not 0 <= sampling.min_p <= 1),
         "num_beams": ("at least 1", sampling.num_beams < 1),
         "repetition_penalty": ("above 0", sampling.repetition_penalty <= 0),
+        "presence_penalty": ("from -2 to 2", not -2 <= sampling.presence_penalty <= 2),
+        "frequency_penalty": ("from -2 to 2", not -2 <= sampling.frequency_penalty <= 2),
+        "logit_bias": (
+            f"pairs of a token id below {vocabulary} and a finite number",
+            not all(0 <= id_ < vocabulary and abs(bias) < float("inf") for id_, bias in sampling.logit_bias),
+        ),
+        "logprobs": ("None, or 0 and more", sampling.logprobs is not None and sampling.logprobs < 0),
         "length_penalty": ("1.0 without num_beams", sampling.num_beams == 1 and sampling.length_penalty != 1.0),
         "stop": ("strings that are not empty", "" in sampling.stop),
+        "schema": ("left out with this engine", sampling.schema is not None),
     }
     for name, (may_be, is_wrong) in wrong.items():
         if is_wrong:
             raise TunesmithError(f"{name} is {getattr(sampling, name)!r}.", f"Here it must be {may_be}.")
-    if sampling.num_beams > 1 and sampling.do_sample:
+    if sampling.num_beams > 1:
+        _check_beams(sampling)
+
+
+def _check_beams(sampling: Sampling) -> None:
+    if sampling.do_sample:
         raise TunesmithError("num_beams above 1 does not go together with do_sample.", "Write do_sample: false.")
+    plain = Sampling()
+    for name in NOT_WITH_BEAMS:
+        if getattr(sampling, name) != getattr(plain, name):
+            raise TunesmithError(f"{name} does not go together with num_beams above 1.", "Leave one of them out.")
 
 
 def configuration(sampling: Sampling, room: int, stop: Sequence[int], pad: int, use_cache: bool) -> GenerationConfig:
-    """What to hand to ``generate`` for at most ``room`` tokens. :func:`processors` does the sampling, so this looks greedy.
+    """What to hand to ``generate`` for at most ``room`` tokens of a beam search.
 
     ``generate`` fills in what is left out (suppressed and forced tokens) from the model's ``generation_config.json``. How to
     sample is never left out: the request decides.
@@ -69,28 +72,3 @@ def configuration(sampling: Sampling, room: int, stop: Sequence[int], pad: int, 
         pad_token_id=pad,
         use_cache=use_cache,
     )
-
-
-def processors(samplings: Sequence[Sampling]) -> LogitsProcessorList:
-    """What changes the scores of one batch, whose samplings differ in nothing but their seeds; empty when greedy."""
-    first = samplings[0]
-    chain = LogitsProcessorList()
-    if not first.do_sample:
-        return chain
-    if first.temperature != 1.0:
-        chain.append(TemperatureLogitsWarper(first.temperature))
-    if first.top_k:
-        chain.append(TopKLogitsWarper(first.top_k))
-    if first.top_p < 1.0:
-        chain.append(TopPLogitsWarper(first.top_p))
-    chain.append(Dice([_source(sampling.seed) for sampling in samplings]))
-    return chain
-
-
-def _source(seed: int | None) -> torch.Generator:
-    source = torch.Generator()
-    if seed is None:
-        source.seed()
-    else:
-        source.manual_seed(seed)
-    return source

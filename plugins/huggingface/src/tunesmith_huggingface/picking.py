@@ -1,0 +1,108 @@
+"""Which token comes next: one request's scores, changed as it asked, and the one that is then the highest or drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from transformers import LogitsProcessorList
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+from tunesmith.contracts import Request, Sampling, TokenLogprob
+
+
+class Picker:
+    """Picks the tokens of one answer, one after the other.
+
+    Penalties and biases come before the temperature, as OpenAI's page of the chat endpoint describes them; the rest is
+    what transformers does, in its order. Each request draws from a random source of its own, so that a request with a seed
+    answers the same whatever runs beside it, and the process's random state is left alone.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.sampling = request.sampling
+        self.logprob: TokenLogprob | None = None
+        """What is known about the token picked last, where the request asked for it."""
+        self._ids = list(request.ids)
+        self._counts: Counter[int] = Counter()
+        self._changes = changes(request.sampling)
+        self._warpers = warpers(request.sampling)
+        self._source = _source(request.sampling.seed) if request.sampling.do_sample else None
+
+    def pick(self, scores: torch.Tensor) -> int:
+        """The next token. ``scores``: the model's, of shape (vocabulary,)."""
+        scores = scores.float()
+        token = int(self._drawn(self._changed(scores)))
+        self._ids.append(token)
+        self._counts[token] += 1
+        if self.sampling.logprobs is not None:
+            self.logprob = logprob_of(token, scores, self.sampling.logprobs)
+        return token
+
+    def _changed(self, scores: torch.Tensor) -> torch.Tensor:
+        wanted = self.sampling
+        if self._changes:
+            scores = self._changes(torch.tensor([self._ids], device=scores.device), scores.clone()[None])[0]
+        if self._counts and (wanted.presence_penalty or wanted.frequency_penalty):
+            said = torch.tensor(list(self._counts), device=scores.device)
+            often = torch.tensor(list(self._counts.values()), dtype=scores.dtype, device=scores.device)
+            scores = scores.index_add(0, said, -(wanted.presence_penalty + wanted.frequency_penalty * often))
+        if wanted.logit_bias:
+            ids, added = zip(*wanted.logit_bias, strict=True)
+            bias = torch.tensor(added, dtype=scores.dtype, device=scores.device)
+            scores = scores.index_add(0, torch.tensor(ids, device=scores.device), bias)
+        return scores
+
+    def _drawn(self, scores: torch.Tensor) -> torch.Tensor:
+        """The highest, or one drawn: with Gumbel noise added, the highest is a draw from their softmax (Maddison, Tarlow
+        and Minka, "A* Sampling", 2014)."""
+        if self._source is None:
+            return scores.argmax()
+        top_k = self.sampling.top_k
+        kept = scores.topk(top_k).indices.sort().values if 0 < top_k < len(scores) else None
+        left = scores if kept is None else scores[kept]
+        left = self._warpers(None, left[None])[0]
+        noise = torch.rand(len(left), generator=self._source, dtype=torch.float64).clamp(min=1e-300)
+        best = (left - torch.log(-torch.log(noise)).to(left.device, left.dtype)).argmax()
+        return best if kept is None else kept[best]
+
+
+def changes(sampling: Sampling) -> LogitsProcessorList:
+    """What changes scores by what was said before, prompt included."""
+    chain = LogitsProcessorList()
+    if sampling.repetition_penalty != 1.0:
+        chain.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+    return chain
+
+
+def warpers(sampling: Sampling) -> LogitsProcessorList:
+    """What changes scores before a draw; ``top_k`` is seen to by the :class:`Picker`."""
+    chain = LogitsProcessorList()
+    if sampling.temperature != 1.0:
+        chain.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.top_p < 1.0:
+        chain.append(TopPLogitsWarper(sampling.top_p))
+    if sampling.min_p > 0.0:
+        chain.append(MinPLogitsWarper(sampling.min_p))
+    return chain
+
+
+def logprob_of(token: int, scores: torch.Tensor, alternatives: int) -> TokenLogprob:
+    """The log-probability of ``token`` and of the ``alternatives`` most likely ones. ``scores``: (vocabulary,)."""
+    found = scores.log_softmax(-1)
+    best = found.topk(min(alternatives, len(found)))
+    top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return TokenLogprob(token, float(found[token]), top)
+
+
+def _source(seed: int | None) -> torch.Generator:
+    source = torch.Generator()
+    if seed is None:
+        source.seed()
+    else:
+        source.manual_seed(seed)
+    return source
