@@ -420,3 +420,14 @@ def test_changes_are_left_to_training(make: MakePlan) -> None:
     plan = make("chat", add_tokens="<a>", dataset=None, output_dir=None)
     assert plan["add_tokens"] == ()
     assert "add_tokens is for training; what was trained with it brings it along" in plan.notices
+
+
+def test_plugins_can_say_what_a_user_should_know(model: Path, tmp_path: Path) -> None:
+    """Beside problems: what they say is listed in the plan, and nothing is refused for it."""
+    (tmp_path / "tunesmith_local.py").write_text(
+        "from tunesmith import Notice, hookimpl\nTUNESMITH_API = (1, 0)\n"
+        "@hookimpl\ndef tunesmith_check_plan(plan):\n    return [Notice(f'{plan.command} takes a while')]\n"
+    )
+    plugins = Plugins(local=tmp_path)
+    config = settings.read(plugins, {"model_name_or_path": str(model), "backend": "cpu"}, environ={})
+    assert "chat takes a while" in planning.make(config, plugins, "chat").notices

@@ -25,6 +25,7 @@ from tunesmith.generation import Engine as Engine
 from tunesmith.generation import Request as Request
 from tunesmith.generation import Sampling as Sampling
 from tunesmith.generation import TokenLogprob as TokenLogprob
+from tunesmith.layer_merge import LayerMerge as LayerMerge
 from tunesmith.model_folder import ModelStore as ModelStore
 from tunesmith.model_folder import Whereabouts as Whereabouts
 from tunesmith.outcome import Outcome as Outcome
@@ -160,6 +161,14 @@ class Tuner(Protocol):
     def merge(self, model: PreTrainedModel) -> PreTrainedModel:
         """Fold what was added into plain weights and return a model without traces of this tuner."""
         return model
+
+    def layer_merges(self, model: PreTrainedModel) -> Iterable[LayerMerge]:
+        """How to merge piece by piece, where the spec's ``by_layer`` allows it.
+
+        :param model: what :meth:`load` returned for a model of :mod:`tunesmith.runtime.hollow`: the adapter is there, and in
+            place of each weight of the base a tensor of its shape that must not be written to.
+        """
+        raise TypeError(f"{type(self).__name__} needs the whole model to merge")
 
     def describe(self, model: PreTrainedModel) -> list[str]:
         """Lines for the log about a model it prepared: what learns, and what one might think learns and does not."""

@@ -36,6 +36,13 @@ class Problem:
         return f"{place}{self.what}" + (f"\n    {self.instead}" if self.instead else "")
 
 
+@dataclass(frozen=True)
+class Notice:
+    """Something about a run that its user should know and that is no mistake; it is listed in the plan."""
+
+    what: str
+
+
 class ConfigError(TunesmithError):
     """Every problem of a configuration, found before anything expensive starts."""
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tunesmith import hookspec, specs
-from tunesmith.errors import Problem
+from tunesmith.errors import Notice, Problem
 
 if TYPE_CHECKING:
     from tunesmith.contracts import Outcome
@@ -144,8 +144,8 @@ def tunesmith_exporters() -> Iterable[specs.ExporterSpec]:
 
 
 @hookspec
-def tunesmith_check_plan(plan: Plan) -> Iterable[Problem]:
-    """Say what makes this plan impossible; all answers of all plugins are reported together.
+def tunesmith_check_plan(plan: Plan) -> Iterable[Problem | Notice]:
+    """Say what makes this plan impossible, or what its user should know; all answers of all plugins are reported together.
 
     Called for every plan, also when nothing of this plugin was picked. Must not import torch.
     """

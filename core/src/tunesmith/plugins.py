@@ -18,7 +18,7 @@ import pluggy
 
 from tunesmith import API_VERSION, __version__, hookspecs, specs
 from tunesmith.catalogue import read_catalogue
-from tunesmith.errors import Problem, TunesmithError
+from tunesmith.errors import Notice, Problem, TunesmithError
 from tunesmith.registry import Owner, Registry
 
 GROUP = "tunesmith"
@@ -259,10 +259,10 @@ class Plugins:
 
     # -- veto and tell -------------------------------------------------------------------------------------------------
 
-    def check_plan(self, plan: Any) -> list[Problem]:
-        """Ask every plugin what speaks against the plan."""
+    def check_plan(self, plan: Any) -> list[Problem | Notice]:
+        """Ask every plugin what speaks against the plan, and what is to be said of it."""
         answers = self._manager.hook.tunesmith_check_plan(plan=plan)
-        return [problem for answer in answers for problem in answer or ()]
+        return [found for answer in answers for found in answer or ()]
 
     def run_started(self, session: Any) -> None:
         """Tell every plugin."""

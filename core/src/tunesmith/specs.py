@@ -133,6 +133,9 @@ class TunerSpec(Spec):
     :param over_quantized: can train on top of quantised weights, whatever holds them; or the kinds of layers that it can do it
         with, as :class:`QuantizerSpec` calls them.
     :param disables: with the tuner's part switched off the model equals its base, so that it can be its own reference.
+    :param by_layer: ``"module:function"``, called while planning as ``function(folder)`` with the folder of an adapter: why it
+        cannot be merged layer by layer (:meth:`tunesmith.contracts.Tuner.layer_merges`), or the empty string. Empty where
+        merging always needs the whole model.
     :param starts_anew: the key with which the given adapters are merged and a new one begins; empty where the last one always
         goes on learning.
     :param trainable: ``"module:function"``, called while planning as ``function(shapes, plan)`` with the shape of every
@@ -142,6 +145,7 @@ class TunerSpec(Spec):
     saves: Literal["model", "adapter"] = "model"
     marks: tuple[AdapterMark, ...] = ()
     mergeable: bool = True
+    by_layer: str = ""
     over_quantized: bool | tuple[str, ...] = False
     disables: bool = False
     starts_anew: str = ""

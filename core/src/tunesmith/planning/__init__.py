@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tunesmith.config import RunConfig
-from tunesmith.errors import ConfigError, Problem
+from tunesmith.errors import ConfigError, Notice, Problem
 from tunesmith.plan import Plan
 from tunesmith.planning.batch_size import size_batches
 from tunesmith.planning.checks import check
@@ -37,10 +39,11 @@ def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = Fa
     if strict:
         draft.problems += [_unused(key, setting.origin, setting.owner) for key, setting in draft.unused.items()]
     plan = _finish(draft, command)
-    problems = [*config.problems, *draft.problems, *plugins.check_plan(plan)]
+    found = plugins.check_plan(plan)
+    problems = [*config.problems, *draft.problems, *(one for one in found if isinstance(one, Problem))]
     if problems:
         raise ConfigError([*problems, *plan.missing])
-    return plan
+    return replace(plan, notices=(*plan.notices, *(one.what for one in found if isinstance(one, Notice))))
 
 
 def _unused(key: str, origin: str, owner: str) -> Problem:

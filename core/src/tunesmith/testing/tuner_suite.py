@@ -13,7 +13,9 @@ import torch
 
 from tunesmith import AdapterMark, TunerSpec
 from tunesmith.contracts import Tuner
+from tunesmith.layer_merge import whole_model_needed
 from tunesmith.plan import Plan
+from tunesmith.runtime.hollow import hollow_out
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load, option_faults, spec_faults
 from tunesmith.testing.tiny_models import logits, tiny_batch, tiny_llama
@@ -191,6 +193,23 @@ class TunerSuite:
         assert torch.allclose(logits(merged), expected, atol=self.tolerance)
         merged.save_pretrained(tmp_path / "merged")
         assert torch.allclose(logits(type(base).from_pretrained(tmp_path / "merged")), expected, atol=self.tolerance)
+
+    def test_merged_layer_by_layer_it_is_the_same(self, tmp_path: Path) -> None:
+        """Piece by piece, on a model whose weights take no memory, it gives what merging the whole model gives."""
+        tuner, model = self.trained()
+        tuner.save(model, tmp_path)
+        if reason := whole_model_needed(self.spec, tmp_path):
+            pytest.skip(reason)
+        whole, plain = self.tuner(), self.model().state_dict()
+        expected = whole.merge(whole.load(self.model(), tmp_path, trainable=False)).state_dict()
+        apart = self.tuner()
+        found: dict[str, torch.Tensor] = {}
+        for piece in apart.layer_merges(apart.load(hollow_out(self.model()), tmp_path, trainable=False)):
+            assert piece.weights, "a piece that changes nothing"
+            found |= piece.merge({name: plain[name].clone() for name in piece.weights})
+        assert found
+        for name, tensor in expected.items():
+            assert torch.equal(found.get(name, plain[name]), tensor), f"{name} differs"
 
     def test_switched_off_it_is_its_base(self) -> None:
         """Within ``without`` the model answers as its base, and afterwards as it did before."""

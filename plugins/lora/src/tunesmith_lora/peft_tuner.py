@@ -16,8 +16,10 @@ import peft
 from peft import PeftConfig, get_peft_model
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
+from tunesmith.layer_merge import LayerMerge
 
 from tunesmith_lora.attaching import first_reason, fold_in, learning_share, put_on, task_of
+from tunesmith_lora.by_layer import pieces
 from tunesmith_lora.folder import read_config, write_plain
 from tunesmith_lora.peft_kinds import PeftKind, kinds
 from tunesmith_lora.targets import find_layers, find_norms, find_saved, shares_weight, shorten
@@ -69,6 +71,10 @@ class PeftTuner(Tuner):
     def merge(self, model: PreTrainedModel) -> PreTrainedModel:
         """Fold the adapter into the weights, for kinds that can be."""
         return fold_in(model)
+
+    def layer_merges(self, model: PreTrainedModel) -> Iterator[LayerMerge]:
+        """One piece for each layer that has something of this adapter."""
+        return pieces(model)
 
     @contextmanager
     def without(self, model: PreTrainedModel) -> Iterator[None]:

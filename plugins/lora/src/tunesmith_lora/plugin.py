@@ -37,6 +37,7 @@ SETTLED: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 #: Name of a tuner → its kind in peft.
 NAMES = {**{name: name for name in kinds()}, "qoft": "oft"}
 #: Kinds that need more than peft's configuration.
+BY_LAYER = "tunesmith_lora.merging_facts:obstacle"
 OWN_TUNERS = {"adalora": "tunesmith_lora.adalora:AdaloraTuner"}
 
 
@@ -50,6 +51,7 @@ def tunesmith_tuners() -> list[TunerSpec]:
         options=LoraOptions,
         saves="adapter",
         marks=(AdapterMark("adapter_config.json", "peft_type", "LORA"),),
+        by_layer=BY_LAYER,
         over_quantized=True,
         disables=True,
         starts_anew="create_new_adapter",
@@ -69,6 +71,7 @@ def _spec(kind: PeftKind) -> TunerSpec:
         saves="adapter",
         marks=(AdapterMark("adapter_config.json", "peft_type", kind.type),),
         mergeable=kind.mergeable,
+        by_layer=BY_LAYER if kind.mergeable else "",
         over_quantized=kind.over_quantized,
         disables=True,
         starts_anew="create_new_adapter",

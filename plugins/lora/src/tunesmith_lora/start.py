@@ -19,7 +19,8 @@ from peft.tuners.lora import LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import load_file, save_file
 
-FILE = "lora_start.safetensors"
+from tunesmith_lora.merging_facts import START
+
 ADAPTER = "default"
 
 
@@ -40,16 +41,16 @@ class Start:
     @classmethod
     def read(cls, folder: Path) -> Start | None:
         """What :meth:`write` left in ``folder``, if anything."""
-        if not (folder / FILE).is_file():
+        if not (folder / START).is_file():
             return None
-        held = load_file(folder / FILE)
+        held = load_file(folder / START)
         first = {name.removesuffix(".lora_A"): tensor for name, tensor in held.items() if name.endswith(".lora_A")}
         return cls(first, {name: held[f"{name}.lora_B"] for name in first})
 
     def write(self, folder: Path) -> None:
         """Save as safetensors."""
         first = {f"{name}.lora_A": tensor for name, tensor in self.first.items()}
-        save_file(first | {f"{name}.lora_B": tensor for name, tensor in self.second.items()}, folder / FILE)
+        save_file(first | {f"{name}.lora_B": tensor for name, tensor in self.second.items()}, folder / START)
 
     def take_out(self, model: torch.nn.Module) -> None:
         """Leave in the base weights what is not in the start: the same arithmetic as when it was made."""

@@ -12,9 +12,11 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
+from tunesmith.layer_merge import LayerMerge
 from tunesmith.runtime.loading import model_folder
 
 from tunesmith_lora.attaching import fold_in, learning_share, put_on, task_of
+from tunesmith_lora.by_layer import pieces
 from tunesmith_lora.fitting import fit
 from tunesmith_lora.folder import read_config, write_adapter
 from tunesmith_lora.groups import loraplus_groups
@@ -139,6 +141,10 @@ class LoraTuner(Tuner):
                 "Serve it beside its model instead.",
             )
         return fold_in(model)
+
+    def layer_merges(self, model: PreTrainedModel) -> Iterator[LayerMerge]:
+        """One piece for each layer that has something of this adapter."""
+        return pieces(model)
 
     @contextmanager
     def without(self, model: PreTrainedModel) -> Iterator[None]:
