@@ -14,6 +14,7 @@ from typing import Any
 
 from checkout import CORE, ROOT, plugin_packages
 from tunesmith.plugins import Plugins
+from tunesmith.spec import options_of
 
 CATALOGUE = CORE.source / "catalogue.json"
 TESTED = CORE.source / "tested_versions.txt"
@@ -40,7 +41,7 @@ def _names(spec: Any) -> list[str]:
 
 
 def _keys(spec: Any) -> list[str]:
-    return list(getattr(spec.options, "__dataclass_fields__", ()))
+    return list(getattr(options_of(spec), "__dataclass_fields__", ()))
 
 
 def generated() -> dict[Path, str]:

@@ -15,6 +15,7 @@ from tunesmith import planning, settings
 from tunesmith.errors import ConfigError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.spec import options_of
 
 COMPAT = Path(__file__).parent / "compat" / "configs"
 MakePlan = Callable[..., Plan]
@@ -83,7 +84,7 @@ def test_the_plan_survives_being_written_and_read(make: MakePlan, tmp_path: Path
     assert again.chosen == plan.chosen
     assert again.models == plan.models
     assert again.datasets == plan.datasets
-    kind = next(offer.spec.options for offer in Plugins().tuners if offer.spec.name == "lora")
+    kind = next(options_of(offer.spec) for offer in Plugins().tuners if offer.spec.name == "lora")
     assert again.options(kind) == plan.options(kind)
 
 

@@ -13,6 +13,7 @@ from tunesmith.kinds import bare, choices
 from tunesmith.known_keys import HOST, TRANSFORMERS, Key, Status, not_owned, rows, training_arguments
 from tunesmith.plugins import Broken, Plugins
 from tunesmith.registry import Owner
+from tunesmith.spec import options_of
 from tunesmith.specs import Switch
 
 __all__ = ["HOST", "TRANSFORMERS", "Key", "KeyTable", "Status"]
@@ -101,15 +102,16 @@ def _plugin_keys(plugins: Plugins) -> Iterator[Declared]:
     """The keys of every options dataclass; each class once for each plugin that names it."""
     seen: set[tuple[type, str]] = set()
     for axis, offer in plugins.offers():
-        kind, owner = getattr(offer.spec, "options", None), offer.owner
+        owner = offer.owner
+        try:
+            kind = options_of(offer.spec)
+            declared = _annotated(kind) if kind else []
+        except Exception as error:  # whatever importing raises: kept and shown, like every fault of one plugin
+            plugins.broken[owner.plugin] = Broken(owner, error)
+            continue
         if kind is None or (kind, owner.plugin) in seen:
             continue
         seen.add((kind, owner.plugin))
-        try:
-            declared = _annotated(kind)
-        except (NameError, TypeError) as error:  # kept and shown, like every fault of one plugin
-            plugins.broken[owner.plugin] = Broken(owner, error)
-            continue
         yield from _declared(declared, kind, owner, f"{axis.word} {offer.spec.name}")
 
 

@@ -74,14 +74,13 @@ class Plugins:
     # -- finding and loading -------------------------------------------------------------------------------------------
 
     def _load(self, entry: EntryPoint) -> None:
-        distribution = entry.dist.name if entry.dist else "?"
-        owner = Owner(entry.name, distribution, entry.dist.version if entry.dist else "?")
+        owner = _owner(entry)
         if self._is_off(owner):
             return
         if entry.name in self.owners:
             taken = self.owners[entry.name]
             error = TunesmithError(f"{taken.distribution} already has a plugin named {entry.name!r}.")
-            self.broken[f"{entry.name}@{distribution}"] = Broken(owner, error)
+            self.broken[f"{entry.name}@{owner.distribution}"] = Broken(owner, error)
             return
         self._try(owner, entry.load)
 
@@ -280,6 +279,13 @@ class Plugins:
 def switched_off(environ: os._Environ[str] | dict[str, str] = os.environ) -> list[str]:
     """Plugin names in ``TUNESMITH_WITHOUT``, separated by commas or spaces."""
     return environ.get("TUNESMITH_WITHOUT", "").replace(",", " ").split()
+
+
+def _owner(entry: EntryPoint) -> Owner:
+    if entry.dist is None:
+        return Owner(entry.name, "?", "?")
+    read = entry.dist.metadata  # the properties name and version of a distribution would read it once each
+    return Owner(entry.name, read["Name"], read["Version"])
 
 
 def _check_api(module: ModuleType, owner: Owner) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 
@@ -13,7 +14,8 @@ class Spec:
     :param name: the word a user writes, unique within its axis.
     :param load: ``"package.module:attribute"`` of the object that does the work.
     :param summary: one line, at most 80 characters, for lists and ``--help``.
-    :param options: a frozen dataclass whose field names are the flat configuration keys that this thing owns.
+    :param options: ``"package.module:Class"`` of a frozen dataclass whose field names are the flat configuration keys that this
+        thing owns, or the class itself; :func:`options_of` imports it when somebody asks for keys.
     :param needs: top-level Python packages its object imports beyond what its distribution requires; looked up, never
         imported, while planning.
     :param stack: the name of the stack it must run in, where its pins clash with everybody else's.
@@ -22,7 +24,7 @@ class Spec:
     name: str
     load: str
     summary: str
-    options: type | None = None
+    options: type | str | None = None
     needs: tuple[str, ...] = ()
     stack: str | None = None
 
@@ -33,3 +35,16 @@ class Switch:
 
     key: str
     value: Any = True
+
+
+def options_of(spec: Any) -> type | None:
+    """The dataclass with the flat keys that a spec owns; ``None`` where it has none, as things that are no :class:`Spec` do.
+
+    :raises ImportError, AttributeError: it names a class that is not there.
+    """
+    named = getattr(spec, "options", None)
+    if not isinstance(named, str):
+        return named
+    module, _, attribute = named.partition(":")
+    found: type = getattr(import_module(module), attribute)
+    return found

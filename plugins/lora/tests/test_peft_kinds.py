@@ -17,8 +17,8 @@ from tunesmith.testing import TunerSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load
 from tunesmith.testing.tiny_models import logits, tiny_llama
-from tunesmith_lora.options import kinds
 from tunesmith_lora.peft_counting import PER_LAYER, count_learning
+from tunesmith_lora.peft_kinds import kinds
 from tunesmith_lora.plugin import tunesmith_check_plan, tunesmith_tuners
 
 generator = pytest.importorskip("generate_peft_kinds", reason="the generator lies in the tools of the whole checkout")
@@ -177,4 +177,4 @@ def test_what_a_plan_can_know_it_says(name: str, options: dict[str, Any], said: 
 
 def test_an_adapter_of_oft_goes_on_as_qoft_and_the_other_way_round() -> None:
     assert SPECS["qoft"].marks == SPECS["oft"].marks
-    assert SPECS["qoft"].options is SPECS["oft"].options
+    assert SPECS["qoft"].options == SPECS["oft"].options

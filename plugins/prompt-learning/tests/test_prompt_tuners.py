@@ -12,6 +12,7 @@ import torch
 from peft import PeftModel
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import DatasetPlan, ModelWish, Plan
+from tunesmith.spec import options_of
 from tunesmith.testing import TunerSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.small_run import (
@@ -73,7 +74,7 @@ class TestMultitask(PromptCase):
 
 def tuner(name: str, plan: Plan | None = None, **options: Any) -> Any:
     spec = BY_NAME[name]
-    return load(spec)(plan or hand_plan(spec.options(**{**SIX, **options})))
+    return load(spec)(plan or hand_plan(options_of(spec)(**{**SIX, **options})))
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -168,7 +169,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(name: str, tmp_path: Path) -> No
     "options", [PromptOptions(**SIX), PrefixOptions(**SIX), MultitaskOptions(**SIX, multitask_num_tasks=2)]
 )
 def test_the_estimate_counts_what_then_learns(options: Any) -> None:
-    (name,) = (spec.name for spec in SPECS if spec.options is type(options))
+    (name,) = (spec.name for spec in SPECS if options_of(spec) is type(options))
     base = tiny_llama()
     shapes = {weight: tuple(parameter.shape) for weight, parameter in base.named_parameters()}
     model = tuner(name, hand_plan(options)).apply(base)
@@ -181,7 +182,7 @@ def test_the_estimate_counts_what_then_learns(options: Any) -> None:
 
 
 def found(name: str, keys: dict[str, Any] | None = None, **options: Any) -> list[str]:
-    plan = hand_plan(BY_NAME[name].options(**options), picked={"tuners": name}, **(keys or {}))
+    plan = hand_plan(options_of(BY_NAME[name])(**options), picked={"tuners": name}, **(keys or {}))
     return [problem.what for problem in tunesmith_check_plan(plan)]
 
 

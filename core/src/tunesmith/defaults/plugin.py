@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tunesmith import CommandSpec, LauncherSpec, SourceSpec, StrategySpec, hookimpl
-from tunesmith.defaults.launch_options import LaunchOptions
 
 TUNESMITH_API = (1, 0)
 
@@ -65,13 +64,13 @@ def tunesmith_launchers() -> list[LauncherSpec]:
             "plain",
             "tunesmith.defaults.plain_launcher:PlainLauncher",
             "One process, the one that was started.",
-            options=LaunchOptions,
+            options="tunesmith.defaults.launch_options:LaunchOptions",
         ),
         LauncherSpec(
             "torchrun",
             "tunesmith.runtime.torchrun:TorchrunLauncher",
             "A process for each device, on one machine or several, by torch's elastic agent.",
-            options=LaunchOptions,
+            options="tunesmith.defaults.launch_options:LaunchOptions",
             when=f"{when}:torchrun_wanted",
             priority=10,
             processes=f"{when}:torchrun_processes",
@@ -81,7 +80,7 @@ def tunesmith_launchers() -> list[LauncherSpec]:
             "outside",
             "tunesmith.defaults.plain_launcher:PlainLauncher",
             "Processes that somebody else's launcher has started: torchrun, accelerate, srun.",
-            options=LaunchOptions,
+            options="tunesmith.defaults.launch_options:LaunchOptions",
             when=f"{when}:started_outside",
             priority=100,
             processes=f"{when}:processes_outside",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tunesmith.config import Setting
 from tunesmith.environment import known_variable
 from tunesmith.planning.draft import Draft
+from tunesmith.spec import options_of
 
 if TYPE_CHECKING:
     from tunesmith.keys import Key
@@ -38,7 +39,7 @@ def _option_keys(draft: Draft) -> set[str]:
     """The keys of the options of every picked spec, and of every source: what comes from where is found out later."""
     sources = draft.plugins.sources if draft.command.picks else ()
     specs: Iterable[object] = [offer.spec for _, offer in draft.offers] + [offer.spec for offer in sources] + [draft.command]
-    kinds = [kind for spec in specs if (kind := getattr(spec, "options", None))]
+    kinds = [kind for spec in specs if (kind := options_of(spec))]
     return {item.name for kind in kinds for item in fields(kind)}
 
 

@@ -15,6 +15,7 @@ from tunesmith.data.flow import Prepared
 from tunesmith.data.tokenizer_files import tokenizer_files
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.spec import options_of
 
 
 def fingerprints(plan: Plan, plugins: Plugins, model: Path, data: str, renderer: Renderer | None) -> dict[str, str]:
@@ -69,7 +70,7 @@ def tokenizer_hash(plan: Plan, folder: Path) -> str:
 def tuner_hash(plan: Plan, plugins: Plugins) -> str:
     """Changes with the tuner's name and any of its options."""
     chosen = plan.the("tuners")
-    kind = plugins.tuners.get(chosen.wanted).spec.options
+    kind = options_of(plugins.tuners.get(chosen.wanted).spec)
     options: Mapping[str, Any] = {item.name: plan[item.name] for item in fields(kind)} if kind else {}
     return _sha256(json.dumps([chosen.name, options], sort_keys=True, default=str).encode())
 

@@ -33,6 +33,7 @@ from tunesmith.plugins import Plugins
 from tunesmith.runtime import base_changes, precision
 from tunesmith.runtime.new_tokens import add_tokens
 from tunesmith.runtime.value_head import add_value_head
+from tunesmith.spec import options_of
 from tunesmith.specs import TunerSpec
 
 if TYPE_CHECKING:
@@ -350,7 +351,7 @@ def tuner_for(plan: Plan, plugins: Plugins, folder: Path) -> Tuner:
     """The tuner that can load what lies in ``folder``; its own keys have their defaults where the plan has none."""
     spec = spec_of(plugins, folder)
     offer = next(offer for offer in plugins.tuners if offer.spec is spec)
-    tuner: Tuner = offer.load()(_with_defaults(plan, spec.options, offer.owner.plugin))
+    tuner: Tuner = offer.load()(_with_defaults(plan, options_of(spec), offer.owner.plugin))
     return tuner
 
 

@@ -16,8 +16,9 @@ from tunesmith import AcceleratorSpec
 from tunesmith.contracts import Accelerator
 from tunesmith.plan import Plan
 from tunesmith.runtime.collate import IGNORED
+from tunesmith.spec import options_of
 from tunesmith.testing.hand_plan import hand_plan
-from tunesmith.testing.spec_check import load, option_faults, spec_faults
+from tunesmith.testing.spec_check import default_keys, load, option_faults, spec_faults
 from tunesmith.testing.tiny_models import tiny_batch, tiny_llama
 
 
@@ -91,14 +92,14 @@ class AcceleratorSuite:
 
     def test_its_spec_is_well_formed(self) -> None:
         """The summary fits on a line, options are documented, and the switch is a key that somebody declares."""
-        faults = [*spec_faults(self.spec), *(option_faults(self.spec.options) if self.spec.options else ())]
+        faults = [*spec_faults(self.spec), *option_faults(options_of(self.spec))]
         assert not faults, "\n".join(faults)
         assert self.spec.switch is not None, "nothing would ever turn it on"
 
     def test_its_switch_is_off_by_default(self) -> None:
         """Nobody gets an accelerator without asking."""
         assert self.spec.switch is not None
-        own = {item.name: item.default for item in fields(self.spec.options)} if self.spec.options else {}
+        own = default_keys(self.spec)
         if self.spec.switch.key in own:
             assert own[self.spec.switch.key] != self.spec.switch.value
 

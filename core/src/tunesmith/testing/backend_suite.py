@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from tunesmith import BackendSpec, TunesmithError
 from tunesmith.contracts import Backend, Probe
 from tunesmith.plan import Plan
+from tunesmith.spec import options_of
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load, option_faults, spec_faults
 from tunesmith.testing.tiny_models import logits, tiny_batch, tiny_llama, tiny_moe
@@ -82,7 +83,7 @@ class BackendSuite:
 
     def test_its_spec_is_well_formed(self) -> None:
         """The summary fits on a line, options are documented, variables for the environment are text."""
-        faults = [*spec_faults(self.spec), *(option_faults(self.spec.options) if self.spec.options else ())]
+        faults = [*spec_faults(self.spec), *option_faults(options_of(self.spec))]
         assert not faults, "\n".join(faults)
         assert self.spec.dtypes
         assert self.spec.attention

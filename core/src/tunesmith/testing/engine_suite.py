@@ -19,6 +19,7 @@ from tunesmith.data.conversation import Conversation, Text, Turn
 from tunesmith.data.tokens import make_encoder
 from tunesmith.plan import Plan
 from tunesmith.runtime.tiny import make_tiny
+from tunesmith.spec import options_of
 from tunesmith.testing.spec_check import load, option_faults, spec_faults
 
 GREEDY = Sampling(max_new_tokens=12, do_sample=False)
@@ -90,7 +91,7 @@ class EngineSuite:
 
     def test_its_spec_is_well_formed(self) -> None:
         """The summary fits on a line; options are a frozen dataclass in which every key has help."""
-        faults = [*spec_faults(self.spec), *(option_faults(self.spec.options) if self.spec.options else ())]
+        faults = [*spec_faults(self.spec), *option_faults(options_of(self.spec))]
         assert not faults, "\n".join(faults)
 
     def test_the_ids_of_a_prompt_begin_the_ids_of_its_training_row(self, engine: Engine, folder: Path) -> None:

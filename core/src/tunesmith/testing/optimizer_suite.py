@@ -15,8 +15,9 @@ from tunesmith import OptimizerSpec
 from tunesmith.contracts import Optimizer
 from tunesmith.plan import Plan
 from tunesmith.runtime.tensor_tree import load_tree, save_tree
+from tunesmith.spec import options_of
 from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
-from tunesmith.testing.spec_check import load, option_faults, spec_faults
+from tunesmith.testing.spec_check import default_keys, load, option_faults, spec_faults
 from tunesmith.testing.tiny_models import tiny_batch, tiny_llama
 
 
@@ -84,10 +85,10 @@ class OptimizerSuite:
 
     def test_its_spec_is_well_formed(self) -> None:
         """The summary fits on a line, options are documented, and there is a switch, off by default."""
-        faults = [*spec_faults(self.spec), *(option_faults(self.spec.options) if self.spec.options else ())]
+        faults = [*spec_faults(self.spec), *option_faults(options_of(self.spec))]
         assert not faults, "\n".join(faults)
         assert self.spec.switch is not None, "nothing would ever turn it on"
-        own = {item.name: item.default for item in fields(self.spec.options)} if self.spec.options else {}
+        own = default_keys(self.spec)
         assert own.get(self.spec.switch.key, object()) != self.spec.switch.value
 
     def test_what_it_asks_for_are_training_arguments(self, tmp_path: Path) -> None:

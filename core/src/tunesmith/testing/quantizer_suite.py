@@ -17,6 +17,7 @@ from tunesmith.contracts import Quantizer
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.runtime.loading import freeze_packed
+from tunesmith.spec import options_of
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load, option_faults, spec_faults
 from tunesmith.testing.tiny_models import logits, tiny_batch, tiny_llama
@@ -90,7 +91,7 @@ class QuantizerSuite:
 
     def test_its_spec_is_well_formed(self) -> None:
         """The summary fits on a line, the bits under test are its own, and it says what they take."""
-        faults = [*spec_faults(self.spec), *(option_faults(self.spec.options) if self.spec.options else ())]
+        faults = [*spec_faults(self.spec), *option_faults(options_of(self.spec))]
         assert not faults, "\n".join(faults)
         assert self.spec.bits or self.spec.reads, "it neither quantises nor reads what is quantised"
         assert self.bits is None or self.bits in self.spec.bits

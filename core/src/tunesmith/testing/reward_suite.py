@@ -11,6 +11,7 @@ from tunesmith import RewardSpec
 from tunesmith.contracts import Reward
 from tunesmith.data.conversation import Conversation, Turn
 from tunesmith.plan import Plan
+from tunesmith.spec import options_of
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load, option_faults, spec_faults
 
@@ -60,7 +61,7 @@ class RewardSuite:
 
     def test_its_spec_is_well_formed(self) -> None:
         """The summary fits on a line; options are a frozen dataclass in which every key has help."""
-        faults = [*spec_faults(self.spec), *(option_faults(self.spec.options) if self.spec.options else ())]
+        faults = [*spec_faults(self.spec), *option_faults(options_of(self.spec))]
         assert not faults, "\n".join(faults)
 
     def test_the_cases_can_fail(self) -> None:

@@ -21,6 +21,7 @@ from tunesmith.host_options import HOST_GROUPS
 from tunesmith.plan import Chosen, ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.registry import Owner
+from tunesmith.spec import options_of
 from tunesmith.specs import AXES, Role
 from tunesmith.testing.small_tokenizers import write_tokenizer
 from tunesmith.testing.tiny_models import tiny_llama
@@ -197,7 +198,7 @@ def _wish(role: Role, given: Mapping[str, Any]) -> ModelWish:
 
 def _defaults(plugins: Plugins, axes: Mapping[str, str]) -> dict[str, Setting]:
     kinds = [kind for _, kind in HOST_GROUPS]
-    kinds += [kind for axis, name in axes.items() if (kind := plugins.axis(axis).get(name).spec.options)]
+    kinds += [kind for axis, name in axes.items() if (kind := options_of(plugins.axis(axis).get(name).spec))]
     settings = {item.name: Setting(item.default, "default", "host") for kind in kinds for item in fields(kind)}
     return {**settings, **{one["name"]: Setting(one["default"], "default", "transformers") for one in _arguments()}}
 

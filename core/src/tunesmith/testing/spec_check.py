@@ -16,6 +16,7 @@ import click
 from tunesmith import specs
 from tunesmith.errors import TunesmithError
 from tunesmith.options import Range
+from tunesmith.spec import options_of
 from tunesmith.templates.model import ToolTable
 from tunesmith.testing.contract_check import CONTRACTS, contract_faults
 
@@ -80,8 +81,16 @@ def _template_faults(spec: specs.TemplateSpec, read: Any) -> Iterator[str]:
         yield error.message
 
 
+def default_keys(spec: Any) -> dict[str, Any]:
+    """The flat keys that a spec owns, with their defaults."""
+    options = options_of(spec)
+    return {item.name: item.default for item in fields(options)} if options else {}
+
+
 def option_faults(options: Any) -> Iterator[str]:
-    """What is wrong with an options dataclass."""
+    """What is wrong with an options dataclass, where there is one."""
+    if options is None:
+        return
     if not (inspect.isclass(options) and is_dataclass(options)):
         yield f"options is {options!r}, which is no dataclass"
         return

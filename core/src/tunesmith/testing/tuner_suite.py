@@ -16,6 +16,7 @@ from tunesmith.contracts import Tuner
 from tunesmith.layer_merge import whole_model_needed
 from tunesmith.plan import Plan
 from tunesmith.runtime.hollow import hollow_out
+from tunesmith.spec import options_of
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.spec_check import load, option_faults, spec_faults
 from tunesmith.testing.tiny_models import logits, tiny_batch, tiny_llama
@@ -104,7 +105,7 @@ class TunerSuite:
 
     def test_its_spec_is_well_formed(self) -> None:
         """The summary fits on a line; options are a frozen dataclass in which every key has help."""
-        faults = [*spec_faults(self.spec), *(option_faults(self.spec.options) if self.spec.options else ())]
+        faults = [*spec_faults(self.spec), *option_faults(options_of(self.spec))]
         assert not faults, "\n".join(faults)
 
     def test_only_declared_weights_move(self) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from tunesmith import OptimizerSpec, Switch, hookimpl
 
-from tunesmith_adam_mini.options import AdamMiniOptions
-
 TUNESMITH_API = (1, 0)
 
 ADAM_MINI = OptimizerSpec(
     "adam-mini",
     "tunesmith_adam_mini.optimizer:AdamMiniOptimizer",
     "Adam with one second moment for each head or neuron (Adam-mini).",
-    options=AdamMiniOptions,
+    options="tunesmith_adam_mini.options:AdamMiniOptions",
     switch=Switch("use_adam_mini"),
     states="tunesmith_adam_mini.counting:count_states",
 )

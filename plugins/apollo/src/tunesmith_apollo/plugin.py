@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from tunesmith import OptimizerSpec, Problem, Switch, hookimpl
 from tunesmith.update_checks import update_problems
 
-from tunesmith_apollo.options import ApolloOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -19,7 +17,7 @@ APOLLO = OptimizerSpec(
     "apollo",
     "tunesmith_apollo.optimizer:ApolloOptimizer",
     "Gradients scaled as Adam in few dimensions would (APOLLO).",
-    options=ApolloOptions,
+    options="tunesmith_apollo.options:ApolloOptions",
     switch=Switch("use_apollo"),
     whole_weights=True,
     states="tunesmith_apollo.counting:count_states",

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import OptimizerSpec, Problem, Switch, hookimpl
 
-from tunesmith_badam.options import BadamOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ BADAM = OptimizerSpec(
     "badam",
     "tunesmith_badam.optimizer:BadamOptimizer",
     "Adam on one layer, or a share of all weights, at a time (BAdam).",
-    options=BadamOptions,
+    options="tunesmith_badam.options:BadamOptions",
     switch=Switch("use_badam"),
     whole_weights=True,
     states="tunesmith_badam.counting:count_states",

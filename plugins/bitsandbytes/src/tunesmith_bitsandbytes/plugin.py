@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, QuantizerSpec, hookimpl
 
-from tunesmith_bitsandbytes.options import BitsandbytesOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ SPEC = QuantizerSpec(
     "bitsandbytes",
     "tunesmith_bitsandbytes.quantizer:BitsandbytesQuantizer",
     "Four bits (NF4, FP4: QLoRA) or eight (LLM.int8).",
-    options=BitsandbytesOptions,
+    options="tunesmith_bitsandbytes.options:BitsandbytesOptions",
     needs=("bitsandbytes",),
     bits=(4, 8),
     aliases=("bnb",),

@@ -7,9 +7,6 @@ from typing import Annotated, Literal
 
 from tunesmith.options import Range
 
-#: Written into an adapter's configuration, which by this is known from other programs' adapters.
-KIND = "bottleneck"
-
 
 @dataclass(frozen=True)
 class BottleneckOptions:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from tunesmith import AdapterMark, Problem, TunerSpec, hookimpl
 
-from tunesmith_bottleneck.options import KIND, BottleneckOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 CONFIG = "adapter_config.json"
+#: Written into an adapter's configuration, which by this is known from other programs' adapters.
+KIND = "bottleneck"
 
 TUNER = TunerSpec(
     "adapter",
     "tunesmith_bottleneck.tuner:AdapterTuner",
     "Small networks with a narrow middle inside every layer (bottleneck adapters).",
-    options=BottleneckOptions,
+    options="tunesmith_bottleneck.options:BottleneckOptions",
     saves="adapter",
     marks=(AdapterMark(CONFIG, "adapter_type", KIND),),
     over_quantized=True,

@@ -16,8 +16,9 @@ from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
 
 from tunesmith_bottleneck.network import NAME, Bottleneck, Form, fold, insert, remove
-from tunesmith_bottleneck.options import KIND, BottleneckOptions
+from tunesmith_bottleneck.options import BottleneckOptions
 from tunesmith_bottleneck.places import find_parts, last_matrix
+from tunesmith_bottleneck.plugin import KIND
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

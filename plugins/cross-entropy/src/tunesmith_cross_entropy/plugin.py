@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from tunesmith import AcceleratorSpec, Switch, hookimpl
 
-from tunesmith_cross_entropy.options import CrossEntropyOptions
-
 TUNESMITH_API = (1, 0)
 
 ACCELERATOR = AcceleratorSpec(
     "cross-entropy",
     "tunesmith_cross_entropy.accelerator:ChunkedCrossEntropy",
     "The loss in chunks of tokens: all logits are never there at once.",
-    options=CrossEntropyOptions,
+    options="tunesmith_cross_entropy.options:CrossEntropyOptions",
     switch=Switch("chunked_cross_entropy"),
     order=90,
     losses=("token",),

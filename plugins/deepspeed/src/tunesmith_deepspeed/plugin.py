@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, StrategySpec, TunesmithError, hookimpl
 
-from tunesmith_deepspeed.options import DeepspeedOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -24,7 +22,7 @@ def tunesmith_strategies() -> list[StrategySpec]:
             "deepspeed",
             "tunesmith_deepspeed.strategy:DeepSpeed",
             "ZeRO: optimizer, gradients and weights in parts, on devices or offloaded.",
-            options=DeepspeedOptions,
+            options="tunesmith_deepspeed.options:DeepspeedOptions",
             needs=("deepspeed",),
             when="tunesmith_deepspeed.choice:wanted",
             priority=20,
@@ -44,6 +42,7 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
         return
     from tunesmith_deepspeed.checks import faults
     from tunesmith_deepspeed.config import read_config
+    from tunesmith_deepspeed.options import DeepspeedOptions
 
     where = plan.settings["deepspeed"].origin
     options = plan.options(DeepspeedOptions)

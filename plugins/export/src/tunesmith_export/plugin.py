@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import CommandSpec, ExporterSpec, Problem, hookimpl
 
-from tunesmith_export.options import ExportOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ COMMAND = CommandSpec(
     name="export",
     load="tunesmith_export.command:export",
     summary="Merge adapters into a model and write it whole.",
-    options=ExportOptions,
+    options="tunesmith_export.options:ExportOptions",
     section="Run",
     picks=("templates", "backends", "quantizers", "exporters"),
     requires=("model_name_or_path", "export_dir"),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from tunesmith import CommandSpec, Problem, TunerSpec, hookimpl
 
-from tunesmith_full.options import FreezeOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
+
+    from tunesmith_full.options import FreezeOptions
 
 TUNESMITH_API = (1, 0)
 
@@ -26,7 +26,7 @@ def tunesmith_tuners() -> list[TunerSpec]:
             "freeze",
             "tunesmith_full.tuners:FreezeTuner",
             "Chosen layers and modules of the model learn, the rest stays.",
-            options=FreezeOptions,
+            options="tunesmith_full.options:FreezeOptions",
             trainable="tunesmith_full.counting:count_unfrozen",
         ),
     ]
@@ -43,6 +43,8 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """A frozen model that has nothing left to learn, or too few layers, is known before it is loaded."""
     if not any(chosen.name == "freeze" for chosen in plan.picked("tuners")):
         return
+    from tunesmith_full.options import FreezeOptions
+
     options, origin = plan.options(FreezeOptions), plan.settings["freeze_trainable_layers"].origin
     yield from _contradictions(plan, options)
     if options.freeze_trainable_weights != "all":

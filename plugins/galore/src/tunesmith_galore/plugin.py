@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from tunesmith import OptimizerSpec, Problem, Switch, hookimpl
 from tunesmith.update_checks import update_problems
 
-from tunesmith_galore.options import GaloreOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -19,7 +17,7 @@ GALORE = OptimizerSpec(
     "galore",
     "tunesmith_galore.optimizer:GaloreOptimizer",
     "Adam on gradients projected to few dimensions (GaLore).",
-    options=GaloreOptions,
+    options="tunesmith_galore.options:GaloreOptions",
     switch=Switch("use_galore"),
     whole_weights=True,
     states="tunesmith_galore.counting:count_states",

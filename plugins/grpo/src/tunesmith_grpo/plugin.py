@@ -10,8 +10,6 @@ from tunesmith import Problem, TrainerSpec, hookimpl
 from tunesmith.roles import POLICY, REFERENCE, REWARD, weight_problems
 from tunesmith.specs import Role
 
-from tunesmith_grpo.options import DistillOptions, GrpoOptions, RlooOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -39,7 +37,7 @@ GRPO = TrainerSpec(
     "grpo",
     "tunesmith_grpo.stages:GrpoStage",
     "Answer each prompt several times and learn from the better answers (GRPO).",
-    options=GrpoOptions,
+    options="tunesmith_grpo.options:GrpoOptions",
     wants=("prompt",),
     roles=ROLES,
     defaults=DRAWN,
@@ -48,7 +46,7 @@ RLOO = TrainerSpec(
     "rloo",
     "tunesmith_grpo.stages:RlooStage",
     "Answer each prompt several times and measure each by the others (RLOO).",
-    options=RlooOptions,
+    options="tunesmith_grpo.options:RlooOptions",
     wants=("prompt",),
     roles=ROLES,
     defaults=DRAWN,
@@ -57,7 +55,7 @@ DISTILL = TrainerSpec(
     "distill",
     "tunesmith_grpo.stages:DistillStage",
     "Answer prompts and learn each token from a teacher (on-policy distillation).",
-    options=DistillOptions,
+    options="tunesmith_grpo.options:DistillOptions",
     wants=("prompt",),
     roles=(
         POLICY,

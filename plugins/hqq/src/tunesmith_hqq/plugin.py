@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, QuantizerSpec, hookimpl
 
-from tunesmith_hqq.options import HqqOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ SPEC = QuantizerSpec(
     "hqq",
     "tunesmith_hqq.quantizer:HqqQuantizer",
     "One to eight bits, without calibration (HQQ).",
-    options=HqqOptions,
+    options="tunesmith_hqq.options:HqqOptions",
     needs=("hqq",),
     bits=(1, 2, 3, 4, 8),
     # Scale and zero in half precision for every 64 weights; ten weights of three bits share 32.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from tunesmith import SourceSpec, hookimpl
 from tunesmith.specs import Switch
 
-from tunesmith_hubs.options import ModelersOptions, ModelScopeOptions
-
 TUNESMITH_API = (1, 0)
 
 #: Schemes of stores that fsspec reaches, each by a package of its own; nothing that is on this machine.
@@ -27,7 +25,7 @@ def tunesmith_sources() -> list[SourceSpec]:
             "modelscope",
             "tunesmith_hubs.datasets:ModelScopeRows",
             "Datasets and models of ModelScope.",
-            options=ModelScopeOptions,
+            options="tunesmith_hubs.options:ModelScopeOptions",
             needs=("modelscope_hub",),
             key="ms_hub_url",
             switch=Switch("use_modelscope_hub"),
@@ -37,7 +35,7 @@ def tunesmith_sources() -> list[SourceSpec]:
             "modelers",
             "tunesmith_hubs.datasets:ModelersRows",
             "Datasets and models of Modelers, the hub of openMind.",
-            options=ModelersOptions,
+            options="tunesmith_hubs.options:ModelersOptions",
             needs=("openmind_hub",),
             key="om_hub_url",
             switch=Switch("use_openmind_hub"),

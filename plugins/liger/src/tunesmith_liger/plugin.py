@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import AcceleratorSpec, Problem, Switch, hookimpl
 
-from tunesmith_liger.options import LigerOptions, LigerPreferenceOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -21,7 +19,7 @@ KERNELS = AcceleratorSpec(
     "liger",
     "tunesmith_liger.kernels:LigerKernels",
     "Liger's fused kernels, put into this model.",
-    options=LigerOptions,
+    options="tunesmith_liger.options:LigerOptions",
     needs=("liger_kernel", "triton"),
     switch=Switch("enable_liger_kernel"),
     order=40,
@@ -32,7 +30,7 @@ PREFERENCE = AcceleratorSpec(
     "liger-preference",
     "tunesmith_liger.preference:LigerPreference",
     "Losses of preferences by Liger, one pair's logits at a time.",
-    options=LigerPreferenceOptions,
+    options="tunesmith_liger.options:LigerPreferenceOptions",
     needs=("liger_kernel",),
     switch=Switch("liger_preference_loss"),
     order=90,

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from tunesmith import OptimizerSpec, Problem, Switch, hookimpl
 from tunesmith.update_checks import update_problems
 
-from tunesmith_lomo.options import LomoOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -19,7 +17,7 @@ LOMO = OptimizerSpec(
     "lomo",
     "tunesmith_lomo.optimizer:LomoOptimizer",
     "Gradient descent within the backward pass, keeping nothing (LOMO).",
-    options=LomoOptions,
+    options="tunesmith_lomo.options:LomoOptions",
     switch=Switch("optim", "lomo"),
     states="tunesmith_lomo.counting:no_states",
 )
@@ -27,7 +25,7 @@ ADALOMO = OptimizerSpec(
     "adalomo",
     "tunesmith_lomo.optimizer:AdaLomoOptimizer",
     "LOMO with a rate for each row and column (AdaLomo).",
-    options=LomoOptions,
+    options="tunesmith_lomo.options:LomoOptions",
     switch=Switch("optim", "adalomo"),
     states="tunesmith_lomo.counting:factored_states",
 )

@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal
 
 from tunesmith.options import Range
 
-from tunesmith_lora.peft_kinds import PeftKind as PeftKind  # plugin.py imports nothing of its own but this module
-from tunesmith_lora.peft_kinds import kinds as kinds
 from tunesmith_lora.target_options import TargetOptions
 
 #: What a regular expression in ``lora_target`` begins with.

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunesmith_lora.counting import layer_learns
 from tunesmith_lora.patterns import ALL, names
-from tunesmith_lora.peft_kinds import PeftKind, kinds
+from tunesmith_lora.peft_kinds import PeftKind, kind_of
 
 #: Kind → numbers that learn beside one weight, from its rows, its columns and the values of the options by field.
 PER_LAYER: Mapping[str, Callable[[int, int, Mapping[str, Any]], int]] = {
@@ -36,8 +36,9 @@ def count_learning(shapes: Mapping[str, tuple[int, ...]], value: Callable[[str],
     :param shapes: the shape of every weight by its name on disk.
     :param value: flat key → its value.
     """
-    name = str(value("finetuning_type")).partition("@")[0]
-    kind = kinds()["oft" if name == "qoft" else name]
+    tuner = str(value("finetuning_type")).partition("@")[0]
+    kind = kind_of(tuner)
+    assert kind is not None, f"{tuner} is none of peft's kinds"
     options = {field: value(key) for key, field in kind.fields.items()}
     saved = value("additional_target") or ()
     return sum(_learning(kind, module, shape, options, saved, value) for module, shape in shapes.items())

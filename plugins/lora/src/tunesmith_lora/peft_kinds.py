@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ class PeftKind:
     :param type: peft's word for it, as in an ``adapter_config.json``.
     :param config: the name of peft's configuration class.
     :param target: the key that chooses its layers; empty where nothing is to be chosen.
-    :param fields: flat key → the field of peft's configuration that it sets.
+    :param keys: its flat keys, each with the field of peft's configuration that it sets.
     """
 
     name: str
@@ -39,8 +39,28 @@ class PeftKind:
     mergeable: bool
     over_quantized: bool | tuple[str, ...]
     needs: tuple[str, ...]
-    options: type
-    fields: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[Mapping[str, Any], ...]
+
+    @property
+    def title(self) -> str:
+        """What its options are called in this module."""
+        return f"{self.name.title().replace('_', '')}Options"
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Flat key → the field of peft's configuration that it sets."""
+        return {one["name"]: one["field"] for one in self.keys}
+
+    @cached_property
+    def options(self) -> type:
+        """A frozen dataclass with a field for each option, beside those that all kinds share."""
+        made = [_field(one) for one in self.keys]
+        if self.target not in ("", LORA_TARGET):
+            made.append((self.target, Annotated[tuple[str, ...], TARGET_HELP.format(name=self.name)], field(default=("all",))))
+        shared = TargetOptions if self.target == LORA_TARGET else AdapterOptions
+        names = {"__module__": __name__, "__doc__": f"The flat keys of the tuner ``{self.name}``."}
+        # Nobody compares or prints them, and making what it takes would double the time.
+        return make_dataclass(self.title, made, bases=(shared,), frozen=True, namespace=names, repr=False, eq=False)
 
 
 @cache
@@ -50,25 +70,22 @@ def kinds() -> Mapping[str, PeftKind]:
     return {one["name"]: _kind(**one) for one in plain["kinds"]}
 
 
+def kind_of(tuner: str) -> PeftKind | None:
+    """The kind that a tuner is of; ``None`` for any but peft's."""
+    return kinds().get("oft" if tuner == "qoft" else tuner)
+
+
 def _kind(*, options: Sequence[Mapping[str, Any]], needs: Sequence[str], over_quantized: Any, **facts: Any) -> PeftKind:
     over = tuple(over_quantized) if isinstance(over_quantized, list) else over_quantized
-    fields = {one["name"]: one["field"] for one in options}
-    made = _options(facts["name"], facts["target"], options)
-    return PeftKind(**facts, needs=tuple(needs), over_quantized=over, options=made, fields=fields)
+    return PeftKind(**facts, needs=tuple(needs), over_quantized=over, keys=tuple(options))
 
 
-def _options(name: str, target: str, options: Sequence[Mapping[str, Any]]) -> type:
-    """A frozen dataclass with a field for each option, beside those that all kinds share."""
-    made = [_field(one) for one in options]
-    if target not in ("", LORA_TARGET):
-        made.append((target, Annotated[tuple[str, ...], TARGET_HELP.format(name=name)], field(default=("all",))))
-    shared = TargetOptions if target == LORA_TARGET else AdapterOptions
-    title, doc = f"{name.title().replace('_', '')}Options", f"The flat keys of the tuner ``{name}``."
-    # Nobody compares or prints them, and making what it takes would be half of the time that this costs every start.
-    spare = {"repr": False, "eq": False}
-    return make_dataclass(
-        title, made, bases=(shared,), frozen=True, namespace={"__module__": __name__, "__doc__": doc}, **spare
-    )
+def __getattr__(name: str) -> type:
+    """The options of one kind by their name, made when somebody asks for keys."""
+    for kind in kinds().values() if name.endswith("Options") else ():
+        if kind.title == name:
+            return kind.options
+    raise AttributeError(name)
 
 
 def _field(option: Mapping[str, Any]) -> tuple[str, Any, Any]:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import OptimizerSpec, Problem, Switch, hookimpl
 
-from tunesmith_muon.options import MuonOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ MUON = OptimizerSpec(
     "muon",
     "tunesmith_muon.optimizer:MuonOptimizer",
     "Orthogonalised momentum for matrices, AdamW for the rest (Muon).",
-    options=MuonOptions,
+    options="tunesmith_muon.options:MuonOptions",
     switch=Switch("use_muon"),
     states="tunesmith_muon.counting:count_states",
 )

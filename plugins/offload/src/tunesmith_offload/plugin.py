@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import AcceleratorSpec, Problem, Switch, hookimpl
 
-from tunesmith_offload.options import OffloadOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -26,7 +24,7 @@ def tunesmith_accelerators() -> list[AcceleratorSpec]:
             "offload",
             "tunesmith_offload.accelerator:OffloadAccelerator",
             "Checkpointed activations wait in CPU memory.",
-            options=OffloadOptions,
+            options="tunesmith_offload.options:OffloadOptions",
             switch=Switch("use_unsloth_gc"),
             order=80,
         )

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from tunesmith import Problem, TrainerSpec, hookimpl
 from tunesmith.roles import POLICY, REFERENCE, REWARD, weight_problems
 
-from tunesmith_ppo.options import PpoOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -26,7 +24,7 @@ STAGE = TrainerSpec(
     "ppo",
     "tunesmith_ppo.stage:PpoStage",
     "Answer prompts, have the answers rated, and learn from that (PPO).",
-    options=PpoOptions,
+    options="tunesmith_ppo.options:PpoOptions",
     wants=("prompt",),
     roles=(
         replace(POLICY, head="value"),

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 
 from tunesmith import AdapterMark, Problem, TunerSpec, hookimpl
 
-from tunesmith_prompt_learning.options import MultitaskOptions, PrefixOptions, PromptOptions, PTuningOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 
 
-def _spec(name: str, summary: str, options: type, peft_type: str) -> TunerSpec:
+def _spec(name: str, summary: str, stem: str, peft_type: str) -> TunerSpec:
     return TunerSpec(
         name,
-        f"tunesmith_prompt_learning.tuners:{options.__name__.removesuffix('Options')}Tuner",
+        f"tunesmith_prompt_learning.tuners:{stem}Tuner",
         summary,
-        options=options,
+        options=f"tunesmith_prompt_learning.options:{stem}Options",
         saves="adapter",
         marks=(AdapterMark("adapter_config.json", "peft_type", peft_type),),
         mergeable=False,
@@ -31,13 +29,13 @@ def _spec(name: str, summary: str, options: type, peft_type: str) -> TunerSpec:
 
 
 SPECS = (
-    _spec("prefix", "Keys and values in front of every layer's own learn.", PrefixOptions, "PREFIX_TUNING"),
-    _spec("prompt", "Embeddings of virtual tokens in front of every text learn.", PromptOptions, "PROMPT_TUNING"),
-    _spec("p_tuning", "A small network that makes such embeddings learns.", PTuningOptions, "P_TUNING"),
+    _spec("prefix", "Keys and values in front of every layer's own learn.", "Prefix", "PREFIX_TUNING"),
+    _spec("prompt", "Embeddings of virtual tokens in front of every text learn.", "Prompt", "PROMPT_TUNING"),
+    _spec("p_tuning", "A small network that makes such embeddings learns.", "PTuning", "P_TUNING"),
     _spec(
         "multitask",
         "One prompt for several tasks, times a matrix of each one's own.",
-        MultitaskOptions,
+        "Multitask",
         "MULTITASK_PROMPT_TUNING",
     ),
 )

@@ -9,25 +9,22 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, RewardSpec, hookimpl
 
-from tunesmith_reward_functions.options import ExactOptions, FormatOptions, LengthOptions, NumberOptions, SchemaOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 
-HERE = "tunesmith_reward_functions"
 
-FORMAT = RewardSpec("format", f"{HERE}.form:Format", "1 where the answer matches a pattern.", FormatOptions)
-LENGTH = RewardSpec("length", f"{HERE}.form:Length", "1 for answers of the wanted length, else less.", LengthOptions)
-EXACT = RewardSpec("exact_match", f"{HERE}.matching:Exact", "1 where the answer is the row's own.", ExactOptions)
-NUMBER = RewardSpec(
-    "numeric_match",
-    f"{HERE}.matching:Number",
-    "1 where the last number is that of the row's answer.",
-    NumberOptions,
-)
-SCHEMA = RewardSpec("json_schema", f"{HERE}.schema:Schema", "1 where the answer is JSON that a schema allows.", SchemaOptions)
+def _spec(name: str, load: str, summary: str, options: str) -> RewardSpec:
+    here = "tunesmith_reward_functions"
+    return RewardSpec(name, f"{here}.{load}", summary, f"{here}.options:{options}")
+
+
+FORMAT = _spec("format", "form:Format", "1 where the answer matches a pattern.", "FormatOptions")
+LENGTH = _spec("length", "form:Length", "1 for answers of the wanted length, else less.", "LengthOptions")
+EXACT = _spec("exact_match", "matching:Exact", "1 where the answer is the row's own.", "ExactOptions")
+NUMBER = _spec("numeric_match", "matching:Number", "1 where the last number is that of the row's answer.", "NumberOptions")
+SCHEMA = _spec("json_schema", "schema:Schema", "1 where the answer is JSON that a schema allows.", "SchemaOptions")
 
 
 @hookimpl

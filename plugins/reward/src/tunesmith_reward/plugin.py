@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from tunesmith import CommandSpec, Problem, TrainerSpec, hookimpl
 from tunesmith.specs import POLICY
 
-from tunesmith_reward.options import ScoreOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -28,7 +26,7 @@ COMMAND = CommandSpec(
     "score",
     "tunesmith_reward.command:score",
     "Rate the answers of datasets with a reward model.",
-    options=ScoreOptions,
+    options="tunesmith_reward.options:ScoreOptions",
     section="Run",
     picks=("templates", "backends", "quantizers"),
     requires=("model_name_or_path", "dataset"),

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from tunesmith import Problem, TrainerSpec, hookimpl
 from tunesmith.roles import POLICY, REFERENCE
 
-from tunesmith_sft.options import OTHER_LOSSES, SftOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -27,7 +25,7 @@ STAGES = (
         "sft",
         "tunesmith_sft.stages:SftStage",
         "Learn the answers of conversations.",
-        options=SftOptions,
+        options="tunesmith_sft.options:SftOptions",
         wants=("conversation",),
         roles=(POLICY, replace(REFERENCE, needed="tunesmith_sft.plugin:anchors")),
         router_loss=True,
@@ -70,6 +68,8 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
 
 def _losses(plan: Plan) -> Iterator[Problem]:
     """Losses that do not go together, and keys of one that is not on."""
+    from tunesmith_sft.options import OTHER_LOSSES
+
     on = [key for key in OTHER_LOSSES if plan[key]]
     if len(on) > 1:
         yield Problem(plan.settings[on[1]].origin, f"{' and '.join(on)} are different losses", "Keep one of them.")

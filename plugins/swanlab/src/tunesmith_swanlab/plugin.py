@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, Switch, TrackerSpec, hookimpl
 
-from tunesmith_swanlab.options import SwanLabOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -23,7 +21,7 @@ def tunesmith_trackers() -> list[TrackerSpec]:
             "swanlab",
             "tunesmith_swanlab.tracker:SwanLabTracker",
             "SwanLab, in the cloud or on this machine.",
-            options=SwanLabOptions,
+            options="tunesmith_swanlab.options:SwanLabOptions",
             switch=Switch("use_swanlab"),
         )
     ]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, QuantizerSpec, Switch, hookimpl
 
-from tunesmith_torchao.options import TorchaoOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import ModelWish, Plan
+
+    from tunesmith_torchao.options import TorchaoOptions
 
 TUNESMITH_API = (1, 0)
 
@@ -24,7 +24,7 @@ SPEC = QuantizerSpec(
     "torchao",
     "tunesmith_torchao.quantizer:TorchaoQuantizer",
     "Eight bits (whole numbers or fp8), four on a GPU, quantisation-aware training.",
-    options=TorchaoOptions,
+    options="tunesmith_torchao.options:TorchaoOptions",
     needs=("torchao",),
     bits=(4, 8),
     reads=("torchao",),
@@ -47,6 +47,8 @@ def tunesmith_quantizers() -> list[QuantizerSpec]:
 @hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """What torchao, and adapters over it, cannot do."""
+    from tunesmith_torchao.options import TorchaoOptions
+
     for wish in plan.models.values():
         if wish.quantizer.startswith(f"{SPEC.name}@"):
             yield from _problems(plan, plan.options(TorchaoOptions), wish)

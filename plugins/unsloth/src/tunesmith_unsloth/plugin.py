@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import AcceleratorSpec, Problem, StackSpec, Switch, hookimpl
 
-from tunesmith_unsloth.options import UnslothOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ ACCELERATOR = AcceleratorSpec(
     "unsloth",
     "tunesmith_unsloth.accelerator:Unsloth",
     "Weights, adapters and kernels by unsloth.",
-    options=UnslothOptions,
+    options="tunesmith_unsloth.options:UnslothOptions",
     needs=("unsloth",),
     stack="unsloth",
     switch=Switch("use_unsloth"),
