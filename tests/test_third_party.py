@@ -15,6 +15,7 @@ SOURCES = ROOT / "tests" / "third_party"
 PACKAGES = sorted(path.parent.name for path in SOURCES.glob("*/pyproject.toml"))
 #: What each offers, as ``tunesmith plugins`` lists it.
 OFFERS = {
+    "acme-backend": ("backends", "acme"),
     "acme-format": ("formats", "transcript"),
     "acme-reward": ("rewards", "brevity"),
     "acme-template": ("templates", "acme"),
@@ -24,7 +25,7 @@ OFFERS = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path) -> Path:
-    """A folder into which pip installed every wheel of this repository and the four packages."""
+    """A folder into which pip installed every wheel of this repository and the five packages."""
     work = tmp_path_factory.mktemp("third_party")
     copies = [shutil.copytree(SOURCES / name, work / "sources" / name) for name in PACKAGES]
     pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -39,7 +40,7 @@ def run(installed: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_there_are_four() -> None:
+def test_there_are_five() -> None:
     assert list(OFFERS) == PACKAGES
 
 
@@ -63,8 +64,18 @@ def test_the_host_lists_them(installed: Path) -> None:
 @pytest.mark.parametrize("name", PACKAGES)
 def test_its_own_tests_pass(name: str, installed: Path) -> None:
     """With the conformance suites that it brings."""
+    check_own_tests(name, installed, "not long")
+
+
+@pytest.mark.long
+def test_its_own_long_tests_pass(installed: Path) -> None:
+    """Two processes on two emulated cards."""
+    check_own_tests("acme-backend", installed, "long")
+
+
+def check_own_tests(name: str, installed: Path, marked: str) -> None:
     source = installed / "sources" / name
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-m", marked]
     done = run(installed, *words, f"--rootdir={source}", str(source / "tests"))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
     assert " passed" in done.stdout

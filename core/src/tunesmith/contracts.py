@@ -252,7 +252,7 @@ class Backend(Protocol):
         """
 
     def arguments(self) -> dict[str, Any]:
-        """Training arguments that make transformers and accelerate use this device: the one place that tells them."""
+        """Training arguments that this device needs; that transformers and accelerate use :meth:`device` is seen to."""
         return {}
 
     @abstractmethod

@@ -9,6 +9,7 @@ from typing import Any
 from tunesmith.errors import ConfigError, Problem, TunesmithError
 from tunesmith.plan import Plan
 from tunesmith.runtime.argument_checks import check_arguments
+from tunesmith.runtime.device_choice import Home, make_arguments
 
 OWNER = "transformers"
 #: Keys of transformers' that the host carries out itself: the arguments do not need to know.
@@ -28,9 +29,10 @@ class Demand:
     values: Mapping[str, Any]
 
 
-def build_arguments(plan: Plan, kind: type, demands: Iterable[Demand]) -> Any:
+def build_arguments(plan: Plan, kind: type, demands: Iterable[Demand], home: Home | None = None) -> Any:
     """The one instance of ``kind`` (a subclass of ``transformers.TrainingArguments``) that a run has.
 
+    :param home: where this process computes; transformers' own choice if ``None``.
     :raises ConfigError: a demand contradicts what the user wrote, or another demand, or the stage has no such argument.
     :raises TunesmithError: transformers refuses the combination.
     """
@@ -45,7 +47,8 @@ def build_arguments(plan: Plan, kind: type, demands: Iterable[Demand]) -> Any:
     if any(plan.picked("optimizers")):
         values.pop("optim", None)  # it may be a name that only the plugin knows, or one that the library would act on
     try:
-        args = kind(**{key: value for key, value in values.items() if key in known})
+        wanted = {key: value for key, value in values.items() if key in known}
+        args = make_arguments(kind, wanted, home) if home else kind(**wanted)
     except (ValueError, TypeError) as error:
         raise TunesmithError(f"The training arguments cannot be used together: {error}") from error
     check_arguments(args, plan)

@@ -21,6 +21,7 @@ from tunesmith.runtime import loading, precision
 from tunesmith.runtime.arguments import Demand, build_arguments
 from tunesmith.runtime.base_changes import BaseChanges, change_rows, changes_of
 from tunesmith.runtime.checkpoint import Checkpoint, clean_up, find_checkpoint
+from tunesmith.runtime.device_choice import Home
 from tunesmith.runtime.drift import check_drift
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
@@ -198,7 +199,7 @@ def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session
         plugins=plugins,
         prepared=prepared,
         trainer=trainer,
-        args=build_arguments(plan, trainer.arguments_class(), demands),
+        args=build_arguments(plan, trainer.arguments_class(), demands, _home(plan, plugins, backend)),
         backend=backend,
         strategy=strategy,
         accelerators=tuple(one for _, one in accelerators),
@@ -208,6 +209,11 @@ def _with_arguments(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session
         callbacks=tuple(_made(plan, plugins, "callbacks")),
         trackers=tuple(_made(plan, plugins, "trackers")),
     )
+
+
+def _home(plan: Plan, plugins: Plugins, backend: Backend) -> Home:
+    spec = plugins.backends.get(plan.the("backends").wanted).spec
+    return Home(backend.device(loading.local_rank()), spec.process_group)
 
 
 def _made(plan: Plan, plugins: Plugins, axis: str) -> Iterator[Any]:

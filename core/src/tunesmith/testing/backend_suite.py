@@ -181,12 +181,17 @@ class BackendSuite:
         self.backend.empty_cache()
 
     def test_its_arguments_make_transformers_use_it(self, tmp_path: Path) -> None:
-        """Training arguments built with what it sets name its device."""
+        """Training arguments built as a run builds them name its device, and so does accelerate."""
+        from accelerate import Accelerator
         from transformers import TrainingArguments
 
+        from tunesmith.runtime.device_choice import Home, make_arguments
+
+        home = Home(self.backend.device(), self.spec.process_group)
         with forgotten_device():
-            arguments = TrainingArguments(str(tmp_path), **self.backend.arguments())
-            assert arguments.device.type == self.backend.device().type
+            arguments = make_arguments(TrainingArguments, {"output_dir": str(tmp_path), **self.backend.arguments()}, home)
+            assert arguments.device.type == Accelerator().device.type == self.spec.device
+            assert arguments.n_gpu <= 1
 
     def test_its_processes_can_talk(self) -> None:
         """The process group that the spec names adds up a tensor of this device."""
