@@ -38,6 +38,15 @@ class Strategy(Protocol):
         """Whether the weights of the best checkpoint come from what :meth:`save` wrote, by transformers' own way."""
         return False
 
+    def share(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Share out the model that learns once it is complete, with all that its tuner has added. Every process calls it.
+
+        Most strategies leave it to the trainer's own wrapping, which comes later.
+
+        :raises TunesmithError: it cannot be shared out.
+        """
+        return model
+
     def frozen(self, model: PreTrainedModel, trainer: Any) -> PreTrainedModel:
         """Make a model that does not learn (a reference, a reward model) ready to run beside the one that does."""
         return model

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from tunesmith.plan import ModelWish
+from tunesmith.plan import ModelWish, Plan, Spread
 from tunesmith.testing import PluginSuite, QuantizerSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith_bitsandbytes.options import BitsandbytesOptions
@@ -54,17 +55,20 @@ class TestAlreadyQuantised(Case):
 
 
 class TestStoredToBeShared(Case):
-    """As FSDP wants it: four bits in the bytes of a floating-point format."""
+    """As strategies that cut weights into parts want it: four bits in the bytes of a floating-point format."""
 
     bits = 4
-    keys = MappingProxyType({"fsdp": True})
+
+    @cached_property
+    def plan(self) -> Plan:
+        return replace(super().plan, spread=Spread(2, 2, "weights"))
 
     def test_packed_weights_are_of_the_format_of_the_others(self, model_folder: Path) -> None:
         _, model = self.loaded(model_folder)
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_without_fsdp_they_are_bytes() -> None:
+def test_where_each_process_holds_them_all_they_are_bytes() -> None:
     quantizer = BitsandbytesQuantizer(hand_plan(BitsandbytesOptions()))
     config = quantizer.arguments(ModelWish("policy", "m", bits=4, packed=True), torch.bfloat16)["quantization_config"]
     assert (config.bnb_4bit_quant_storage, config.bnb_4bit_compute_dtype) == (torch.uint8, torch.bfloat16)

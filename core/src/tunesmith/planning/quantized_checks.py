@@ -16,14 +16,19 @@ def check_quantized(draft: Draft) -> None:
 
 
 def _sharded(draft: Draft) -> None:
-    """Processes share out flat pieces of weights that are all of one format."""
-    for wish in draft.models.values() if draft.value("fsdp") else ():
+    """Processes share out pieces of weights, and packed ones have to look like the others for that."""
+    for wish in draft.models.values() if draft.spread.shards == "weights" else ():
         spec = quantizer_of(draft, wish)
         if spec and wish.packed and (wish.bits or 0) not in spec.shards:
+            strategy = draft.picked("strategies")[0].name
             bits = f" in {wish.bits} bits" if wish.bits else ""
-            what = f"fsdp cannot share out the weights of {spec.name}{bits}: they are of no format that it knows"
+            what = f"{strategy} cannot share out the weights of {spec.name}{bits}: they are of no format that it knows"
             able = [f"{o.spec.name} in {b} bits" for o in draft.plugins.quantizers for b in o.spec.shards]
-            draft.problem("fsdp", what, f"Use {' or '.join(able)}." if able else "Leave out one of them.")
+            draft.problem(
+                bits_key(draft, wish.role) if wish.bits else "model_name_or_path",
+                what,
+                f"Use {' or '.join(able)}." if able else "Leave out one of them.",
+            )
 
 
 def _over_quantized(draft: Draft) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils import model_has_dtensor
 from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SaveStrategy
 
@@ -57,9 +58,7 @@ class SessionTrainer(Trainer):
         super().__init__(*args, **kwargs)
         for shown_by_transformers in (ProgressCallback, PrinterCallback):
             self.remove_callback(shown_by_transformers)
-        for role, wish in session.plan.models.items():
-            if role != "policy" and wish.base_of is None and role in session.models:  # kept answers need no reference
-                session.models[role] = session.strategy.frozen(session.models[role], self)
+        self._make_ready(list(session.models))
         if self.stream is not None:
             self.args.ignore_data_skip = True  # a stream knows its place, and goes on from there by itself
         for callback in (
@@ -71,6 +70,13 @@ class SessionTrainer(Trainer):
         ):
             self.add_callback(callback)
         self.add_callback(RunCallback(self))
+
+    def _make_ready(self, roles: Iterable[str]) -> None:
+        """Let the strategy have a hand in the models that do not learn."""
+        models = self.session.models
+        for role in roles:
+            if models[role] is not models.get("policy"):
+                models[role] = self.session.strategy.frozen(models[role], self)
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -128,6 +134,11 @@ class SessionTrainer(Trainer):
         ids = [one for batch in batches for name, one in batch.items() if name.endswith("input_ids")]
         self.tokens_seen += sum(one.numel() for one in ids) * self.args.world_size
         return batches, items
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        """Weights in parts lie where their strategy has put them, be it in CPU memory."""
+        if not model_has_dtensor(model):
+            super()._move_model_to_device(model, device)
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
         loader = super()._get_dataloader(*args, **kwargs)
@@ -350,6 +361,7 @@ class SessionTrainer(Trainer):
         log.info("Taking the best weights, those of %s (%s %.6g).", best.name, measure, self.state.best_metric)
         self.accelerator.free_memory()
         self.model = self.model_wrapped = reload_policy(self.session, best)
+        self._make_ready(role for role, wish in self.session.plan.models.items() if wish.base_of == "policy")
         self._move_model_to_device(self.model, self.args.device)
         self.callback_handler.model = self.model
 

@@ -332,7 +332,7 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
         model = accelerator.after_tuner(model)
     for line in (*tuner.describe(model), *listing(model, plan)):
         log.info(line)
-    return model
+    return session.strategy.share(model)
 
 
 def _changed(session: Session, wish: ModelWish, model: PreTrainedModel, saved: Path | None) -> BaseChanges | None:

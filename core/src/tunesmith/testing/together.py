@@ -33,11 +33,17 @@ PATIENCE = 400
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: its plan, the plugin modules it needs beside the host's and the small parts, and how many rows it has."""
+    """One run: its plan, the plugin modules it needs beside the host's and the small parts, and how many rows it has.
+
+    :param evals: rows to evaluate on.
+    :param sequences: what each row holds.
+    """
 
     plan: Plan
     modules: Mapping[str, str] = field(default_factory=dict)
     rows: int = 16
+    evals: int = 0
+    sequences: tuple[str, ...] = ("tokens",)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ def together(trials: Sequence[Trial], folder: Path, processes: int = 2) -> list[
     folder.mkdir(parents=True, exist_ok=True)
     for number, trial in enumerate(trials):
         (folder / f"plan-{number}.json").write_text(trial.plan.to_json(secrets=True), encoding="utf-8")
-        (folder / f"trial-{number}.json").write_text(json.dumps({"modules": dict(trial.modules), "rows": trial.rows}))
+        facts = {"modules": dict(trial.modules), "rows": trial.rows, "evals": trial.evals, "names": trial.sequences}
+        (folder / f"trial-{number}.json").write_text(json.dumps(facts), encoding="utf-8")
     command = [sys.executable, "-m", "tunesmith.testing.together", str(folder), str(len(trials))]
     started, port = [], _free_port()
     for rank in range(processes):
@@ -107,8 +114,11 @@ def _one(folder: Path, number: int) -> Seen:
     plan = Plan.read(folder / f"plan-{number}.json")
     trial = json.loads((folder / f"trial-{number}.json").read_text(encoding="utf-8"))
     wrapped: list[str] = []
+    evals = {"": SmallStore(small_rows(trial["evals"], seed=1, names=trial["names"]))} if trial["evals"] else {}
     try:
-        session = small_session(plan, small_plugins(**trial["modules"]), SmallStore(small_rows(trial["rows"])))
+        session = small_session(
+            plan, small_plugins(**trial["modules"]), SmallStore(small_rows(trial["rows"], names=trial["names"])), evals
+        )
         _spy(session.strategy, wrapped)
         finish(session, session.trainer.run(session))
     except TunesmithError:

@@ -11,7 +11,6 @@ from transformers import BitsAndBytesConfig
 from tunesmith import TunesmithError
 from tunesmith.contracts import Quantizer
 from tunesmith.runtime.packing import describe_packed
-from tunesmith.runtime.precision import is_on
 
 from tunesmith_bitsandbytes.options import BitsandbytesOptions
 
@@ -44,8 +43,8 @@ class BitsandbytesQuantizer(Quantizer):
             bnb_4bit_quant_type=self._options.quantization_type,
             bnb_4bit_use_double_quant=self._options.double_quantization,
             bnb_4bit_compute_dtype=dtype,
-            # FSDP makes one flat piece of all weights of a layer, so that packed ones have to be of the others' format.
-            bnb_4bit_quant_storage=dtype if is_on(self._plan, "fsdp") else None,
+            # Weights can be cut into parts only where packed ones look like the others.
+            bnb_4bit_quant_storage=dtype if self._plan.spread.shards == "weights" else None,
         )
 
     def after_load(self, model: PreTrainedModel, wish: ModelWish) -> PreTrainedModel:

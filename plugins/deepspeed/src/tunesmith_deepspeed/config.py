@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tunesmith import TunesmithError
-from tunesmith.errors import nearest
+from tunesmith.mapping_files import read_mapping
 
 ZERO = "zero_optimization"
 #: Switches of ``zero_optimization`` that DeepSpeed refuses today → the sections that replaced them.
@@ -41,35 +40,13 @@ def read_config(
     :param folder: the folder of the run's configuration.
     :raises TunesmithError: the file cannot be read, or there is no such stage.
     """
-    config = laid_over(_base(base, folder), overlay or {})
+    config = laid_over(read_mapping(base, folder, "DeepSpeed"), overlay or {})
     notices = _translate(config)
     for key, value in FILLED.items():
         config.setdefault(key, copy.deepcopy(value))
     if (stage := stage_of(config)) not in STAGES:
         raise TunesmithError(f"DeepSpeed's zero_optimization has no stage {stage!r}.", "Write stage: 0, 1, 2 or 3.")
     return config, notices
-
-
-def find_file(name: str, folder: Path) -> Path | None:
-    """DeepSpeed's file: beside the run's configuration, else in the working folder."""
-    return next((path for path in (folder / name, Path(name)) if path.is_file()), None)
-
-
-def _base(base: Mapping[str, Any] | str | None, folder: Path) -> dict[str, Any]:
-    if not isinstance(base, str):
-        return copy.deepcopy(dict(base or {}))
-    file = find_file(base, folder)
-    if file is None:
-        beside = (folder / base).parent
-        near = nearest(Path(base).name, [one.name for one in beside.glob("*.json")]) if beside.is_dir() else ""
-        raise TunesmithError(f"there is no DeepSpeed configuration {base}", near or "tunesmith ships some: examples/deepspeed")
-    try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TunesmithError(f"{file} is no valid JSON: {error}", "Mend the file.") from error
-    if not isinstance(plain, dict):
-        raise TunesmithError(f"{file} holds no JSON object", "Mend the file.")
-    return plain
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
