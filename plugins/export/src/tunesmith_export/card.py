@@ -49,8 +49,11 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _figures(report: Mapping[str, Any]) -> Iterator[str]:
+    for merge in report["adapters"]:
+        if merge["weights"] is not None:
+            yield f"{merge['adapter']} changed {merge['weights']} weights by {merge['moved']:.2g} of their size.\n"
     if not report["verified"]:
-        yield "This export was not checked."
+        yield "What the model answers was not compared."
         return
     yield "Logits of a few prompts, differences as a share of the logits' standard deviation; and greedy tokens."
     yield ""

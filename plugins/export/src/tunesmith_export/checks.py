@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith import Problem
+from tunesmith import Notice, Problem
 from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+
+from tunesmith_export.whole import whole_model_reason
 
 
 def problems(plan: Plan) -> Iterator[Problem]:
@@ -21,9 +24,23 @@ def problems(plan: Plan) -> Iterator[Problem]:
     if wish.bits:
         origin = plan.settings["quantization_bit"].origin
         yield Problem(origin, "adapters cannot be merged into quantised weights", "Leave out quantization_bit.")
-    elif wish.packed:
+        return
+    if wish.packed:
         method, where = wish.quantizer.partition("@")[0], plan.settings["model_name_or_path"].origin
         yield Problem(where, f"{wish.path} holds weights quantised by {method}", "Give the model they were made from.")
+
+
+def notices(plan: Plan) -> Iterator[Notice]:
+    """What a user should know of how the export goes."""
+    if "policy" not in plan.models or not plan.models["policy"].adapters:
+        return
+    plugins = Plugins(without=plan.without, only=plan.only, local=Path(plan.local) if plan.local else None)
+    if why := whole_model_reason(plan, plugins):
+        yield Notice(f"the whole model is held in memory to merge it: {why}")
+    elif plan["export_verify"]:
+        yield Notice(
+            "the whole model is held in memory to verify the merge; export_verify: false merges it layer by layer only"
+        )
 
 
 def folder_trouble(folder: Path) -> str:

@@ -51,10 +51,13 @@ def summary(folder: str, report: Mapping[str, Any]) -> list[str]:
     lines = [f"{folder}: {report['parameters']:,} parameters in {report['dtype']}, {files}"]
     for merge in report["adapters"]:
         line = f"merged {merge['adapter']} ({merge['tuner']})"
+        if merge["weights"] is not None:
+            line += f" into {merge['weights']} weights, by {merge['moved']:.2g} of their size"
         if report["verified"]:
             gap, change = merge["gap"], merge["change"]
             line += f": {gap['equal_tokens']:.0%} of greedy tokens equal, logits off by {gap['typical']:.1g}"
             line += f" where the adapter changed them by {change['typical']:.1g}"
         lines.append(line)
     lines += [f"no {name}: {reason}" for name, reason in report["omitted"].items()]
-    return lines if report["verified"] else [*lines, "not checked"]
+    lines += [f"merged in memory as a whole: {report['whole']}"] if report["whole"] else []
+    return lines if report["verified"] else [*lines, "answers were not compared; --verify does it"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,14 @@ from tunesmith.runtime.loading import adapter_folder, load_base, load_tokenizer,
 from tunesmith.runtime.stopping import DRAWING, stop_ids
 from tunesmith.templates import make_renderer
 
+from tunesmith_export import weight_files
 from tunesmith_export.answers import QUESTIONS, Answers, Difference, answers, difference
+from tunesmith_export.by_layer import LayerRoad, check, prepare
 from tunesmith_export.card import model_card
 from tunesmith_export.device import Processor
 from tunesmith_export.merging import Merge, find_adapters, merge_all
 from tunesmith_export.options import ExportOptions
+from tunesmith_export.whole import whole_model_reason
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -44,6 +48,15 @@ class Words:
     prompts: tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A merged model: its class and configuration, what was merged, and what it answers where it was asked."""
+
+    model: PreTrainedModel
+    merges: list[Merge]
+    now: Answers | None
+
+
 class SafetensorsExporter(Exporter):
     """Merges what the plan names and writes sharded safetensors, tokenizer, template, model card and Modelfile."""
 
@@ -57,18 +70,57 @@ class SafetensorsExporter(Exporter):
 
         :raises TunesmithError: an adapter cannot be merged, or a check failed.
         """
-        wish, backend = plan.models["policy"], self._backend(plan)
-        find_adapters(plan, self._plugins, wish.adapters)
-        words = self._words(plan, wish)
-        model = load_base(plan, self._plugins, wish, backend, training=False)
-        model, merges, now = merge_all(plan, self._plugins, model, words.prompts if self._options.export_verify else ())
-        facts = self._write(plan, directory, model, words)
-        del model
-        written = self._read_back(plan, backend, directory, words, now) if now is not None else None
-        report = {**facts, **_checks(merges, written)}
+        backend, adapters = self._backend(plan), find_adapters(plan, self._plugins, plan.models["policy"].adapters)
+        words = self._words(plan, plan.models["policy"])
+        road, why = self._road(plan, backend, [folder for folder, _ in adapters])
+        merge = self._merge_whole if road is None else partial(self._merge, road)
+        written = merge(plan, backend, words, directory)
+        facts = {**self._beside(plan, directory, written.model, words), "whole": why if adapters else ""}
+        now, merges = written.now, written.merges
+        del written, road
+        back = self._read_back(plan, backend, directory, words, now) if now is not None else None
+        report = {**facts, **_checks(merges, back)}
         write_text(directory / "README.md", model_card(report))
         write_json(directory / REPORT, report)
         return report
+
+    # -- merging -------------------------------------------------------------------------------------------------------
+
+    def _road(self, plan: Plan, backend: Backend, adapters: Sequence[Path]) -> tuple[LayerRoad | None, str]:
+        """How to merge layer by layer, or nothing and why the whole model is needed."""
+        if why := whole_model_reason(plan, self._plugins):
+            return None, why
+        road = prepare(plan, self._plugins, plan.models["policy"], backend, adapters)
+        why = road.obstacle()
+        return (None, why) if why else (road, "")
+
+    def _merge_whole(self, plan: Plan, backend: Backend, words: Words, directory: Path | None) -> Written:
+        """Everything in memory, asked before and after each merge where the export is verified."""
+        model = load_base(plan, self._plugins, plan.models["policy"], backend, training=False)
+        model, merges, now = merge_all(plan, self._plugins, model, words.prompts if self._options.export_verify else ())
+        if directory is not None:
+            _settle(plan, model, words)
+            model.save_pretrained(directory, max_shard_size=self._options.export_size * weight_files.GB)
+        return Written(model, merges, now)
+
+    def _merge(self, road: LayerRoad, plan: Plan, backend: Backend, words: Words, directory: Path) -> Written:
+        """Layer by layer; where the export is verified, a model in memory has said before what is to come out."""
+        adapters = find_adapters(plan, self._plugins, plan.models["policy"].adapters)
+        merges, now = [Merge(str(folder), name) for folder, name in adapters], None
+        if self._options.export_verify:
+            asked = self._merge_whole(plan, backend, words, None)
+            merges, now = asked.merges, asked.now
+            del asked
+        _settle(plan, road.shell, words)
+        road.write(directory, self._options.export_size * weight_files.GB)
+        for merge, tally in zip(merges, road.tallies, strict=True):
+            if now is None:
+                check(merge.adapter, tally)
+        return Written(
+            road.shell,
+            [replace(one, weights=tally.changed, moved=tally.share) for one, tally in zip(merges, road.tallies, strict=True)],
+            now,
+        )
 
     def _backend(self, plan: Plan) -> Backend:
         if self._options.export_device == "cpu":
@@ -89,10 +141,8 @@ class SafetensorsExporter(Exporter):
 
     # -- writing and reading back --------------------------------------------------------------------------------------
 
-    def _write(self, plan: Plan, directory: Path, model: PreTrainedModel, words: Words) -> dict[str, Any]:
-        _settle_generation(plan, model, words)
-        model.config.use_cache = True
-        model.save_pretrained(directory, max_shard_size=f"{self._options.export_size}GB")
+    def _beside(self, plan: Plan, directory: Path, model: PreTrainedModel, words: Words) -> dict[str, Any]:
+        """Write what belongs beside the weights, and say what the folder holds."""
         words.tokenizer.padding_side = "left"  # to generate, not to train
         words.tokenizer.chat_template = words.renderer.chat_template()
         words.tokenizer.save_pretrained(directory)
@@ -100,7 +150,6 @@ class SafetensorsExporter(Exporter):
         omitted = _write_modelfile(directory / "Modelfile", words.renderer)
         if (head := value_head_folder(plan, plan.models["policy"])) is not None:
             shutil.copyfile(head / VALUE_HEAD, directory / VALUE_HEAD)
-        weights = sorted(directory.glob("*.safetensors"))
         open_as_usual(directory)
         return {
             "format": plan.the("exporters").name,
@@ -108,7 +157,7 @@ class SafetensorsExporter(Exporter):
             "architecture": type(model).__name__,
             "parameters": sum(weight.numel() for weight in model.parameters()),
             "dtype": str(model.dtype).removeprefix("torch."),
-            "files": {file.name: file.stat().st_size for file in weights},
+            "files": {file.name: file.stat().st_size for file in sorted(directory.glob("*.safetensors"))},
             "template": words.renderer.name,
             "omitted": omitted,
         }
@@ -139,9 +188,12 @@ def _write_modelfile(file: Path, renderer: Renderer) -> dict[str, str]:
     return {}
 
 
-def _settle_generation(plan: Plan, model: PreTrainedModel, words: Words) -> None:
+def _settle(plan: Plan, model: PreTrainedModel, words: Words) -> None:
     """The model's own way of generating, with the stop tokens of its template and whatever the user gave."""
+    model.config.use_cache = True
     config, tokenizer = model.generation_config, words.tokenizer
+    if config is None:  # it rates texts
+        return
     own = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     ends = [*stop_ids(tokenizer, words.renderer), *(end for end in own if end is not None)]
     config.eos_token_id = list(dict.fromkeys(ends))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,18 @@ LOSS = 0.5
 
 @dataclass(frozen=True)
 class Merge:
-    """One merged adapter. ``change``: what it does to the base; ``gap``: what merging it did to its answers."""
+    """One merged adapter.
+
+    :param change: what it does to the base.
+    :param gap: what merging it did to its answers.
+    :param weights: how many weights it changed, where it was merged layer by layer.
+    :param moved: by how much, as a share of the size of all that it was merged into.
+    """
 
     adapter: str
     tuner: str
+    weights: int | None = None
+    moved: float | None = None
     change: Difference | None = None
     gap: Difference | None = None
 
@@ -61,18 +70,37 @@ def merge_all(
     for folder, _ in adapters:
         change_rows(model, folder)
     now = answers(model, prompts) if prompts else None
+    sums = {} if prompts else _sums(model)
     for folder, name in adapters:
         tuner = tuner_for(plan, plugins, folder)
         model = tuner.load(model, folder, trainable=False).eval()
         tuned = answers(model, prompts) if prompts else None
         model = tuner.merge(model).eval()
         if now is None or tuned is None:
+            sums = _moved(folder, sums, _sums(model))
             merges.append(Merge(str(folder), name))
             continue
         merged = answers(model, prompts)
         merges.append(_compare(Merge(str(folder), name), now, tuned, merged, model.dtype))
         now = merged
     return model.requires_grad_(False), merges, now
+
+
+def _sums(model: PreTrainedModel) -> dict[str, tuple[float, float]]:
+    """The sum and the size of each weight, by which a change shows without keeping a copy."""
+    named = model.named_parameters()
+    return {
+        name: (float(w.detach().sum(dtype=torch.float64)), float(w.detach().norm(dtype=torch.float32))) for name, w in named
+    }
+
+
+def _moved(folder: Path, before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]]) -> Any:
+    if before == after:
+        what = f"Merging the adapter {folder} changes no weight: it has learned nothing, or too little to survive rounding."
+        raise TunesmithError(what, "Export the base itself, or write infer_dtype: float32.")
+    if not all(math.isfinite(number) for pair in after.values() for number in pair):
+        raise TunesmithError(f"Merging the adapter {folder} makes weights that are no numbers.", "Its training went wrong.")
+    return after
 
 
 def _compare(merge: Merge, base: Answers, tuned: Answers, merged: Answers, dtype: torch.dtype) -> Merge:
@@ -91,7 +119,7 @@ def _compare(merge: Merge, base: Answers, tuned: Answers, merged: Answers, dtype
             f"their spread, and the adapter changed them by {change.typical:.2g}.",
             _remedy(dtype),
         )
-    return Merge(merge.adapter, merge.tuner, change, gap)
+    return replace(merge, change=change, gap=gap)
 
 
 def _remedy(dtype: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tunesmith import CommandSpec, ExporterSpec, Problem, hookimpl
+from tunesmith import CommandSpec, ExporterSpec, Notice, Problem, hookimpl
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
@@ -42,10 +42,10 @@ def tunesmith_exporters() -> list[ExporterSpec]:
 
 
 @hookimpl
-def tunesmith_check_plan(plan: Plan) -> Iterable[Problem]:
+def tunesmith_check_plan(plan: Plan) -> Iterable[Problem | Notice]:
     """What makes an export impossible, found before anything is loaded."""
     if plan.command != COMMAND.name:
         return ()
-    from tunesmith_export.checks import problems
+    from tunesmith_export.checks import notices, problems
 
-    return list(problems(plan))
+    return [*problems(plan), *notices(plan)]
