@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,13 +12,14 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-from tunesmith import EngineSpec, TunesmithError
+from tunesmith import EngineSpec, TunesmithError, api
 from tunesmith.contracts import Engine, Request, Sampling
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.hidden_tokens import hidden_tokens
 from tunesmith.runtime.tiny import make_tiny
 from tunesmith.templates import renderer_for
-from tunesmith.testing.engine_suite import ASKED, GREEDY, RANDOM, EngineSuite, collect, ids_of
+from tunesmith.testing.engine_suite import ASKED, GREEDY, RANDOM, EngineSuite, collect, ids_of, plain_generate
+from tunesmith_huggingface.engine import HuggingfaceEngine
 from tunesmith_huggingface.picking import Picker
 from tunesmith_huggingface.plugin import tunesmith_engines
 
@@ -66,6 +68,42 @@ class TestHuggingfaceEngine(EngineSuite):
         headstrong.stop()
         assert told == ids_of(collect(engine.generate([request]))["a"])
         assert "not valid" not in capfd.readouterr().err
+
+    @pytest.mark.parametrize("keys", [{"suppress_tokens": None}, {"min_new_tokens": 6}])
+    def test_other_settings_of_the_model_are_those_of_generate(
+        self, engine: Engine, folder: Path, tmp_path: Path, keys: dict[str, Any]
+    ) -> None:
+        copy, ids = tmp_path / "model", engine.encode(ASKED[0])
+        shutil.copytree(folder, copy)
+        own = json.loads((copy / "generation_config.json").read_text()) | keys
+        if "suppress_tokens" in keys:
+            own["suppress_tokens"] = list(ids_of(collect(engine.generate([Request("a", ids, GREEDY)]))["a"]))
+        (copy / "generation_config.json").write_text(json.dumps(own))
+        request = Request("a", ids, GREEDY)
+        headstrong = self.start(copy)
+        told = ids_of(collect(headstrong.generate([request]))["a"])
+        headstrong.stop()
+        assert told == plain_generate(copy, request)
+
+    def test_without_a_cache_it_answers_the_same(self, engine: Engine, folder: Path) -> None:
+        plan = api.plan({"model_name_or_path": str(folder), "use_kv_cache": False}, command="chat")
+        forgetful = HuggingfaceEngine(plan)
+        forgetful.start(plan)
+        requests = [Request(str(i), engine.encode(talk), GREEDY) for i, talk in enumerate(ASKED)]
+        both = [{name: ids_of(said) for name, said in collect(one.generate(requests)).items()} for one in (engine, forgetful)]
+        forgetful.stop()
+        assert both[0] == both[1]
+
+    def test_a_beam_search_lets_others_have_their_turn(self, engine: Engine) -> None:
+        ids = engine.encode(ASKED[0])
+        searching = engine.generate([Request("a", ids, Sampling(max_new_tokens=400, do_sample=False, num_beams=3))])
+        ended: list[str] = []
+        with ThreadPoolExecutor(1) as threads:
+            found = threads.submit(lambda: (list(searching), ended.append("search")))
+            collect(engine.generate([Request("b", ids, replace(GREEDY, max_new_tokens=5))]))
+            ended.append("other")
+            found.result()
+        assert ended == ["other", "search"]
 
     def test_a_prompt_longer_than_the_model_sees_is_refused(self, engine: Engine) -> None:
         with pytest.raises(TunesmithError, match="5000 tokens; the model can see 4096"):

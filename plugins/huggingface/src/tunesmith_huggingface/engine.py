@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import queue
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import LogitsProcessorList
-from tunesmith.contracts import Backend, Delta, Engine, Renderer, Request, Sampling
+from tunesmith.contracts import Backend, Delta, Engine, Renderer, Request
 from tunesmith.data.conversation import Conversation
-from tunesmith.data.tokens import Encoder, make_encoder
+from tunesmith.data.tokens import make_encoder
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
@@ -21,50 +19,23 @@ from tunesmith.runtime.answering import Answer
 from tunesmith.runtime.hidden_tokens import hidden_tokens
 
 from tunesmith_huggingface import sampling
-from tunesmith_huggingface.batch import Cancelled, Chooser, Say, Watcher, in_thread
+from tunesmith_huggingface.jobs import Job, Said, read
+from tunesmith_huggingface.loaded import Loaded, limits_of, server_of
+from tunesmith_huggingface.loop import Loop
 from tunesmith_huggingface.picking import Picker
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What :meth:`HuggingfaceEngine.start` brought in. ``ends`` are token ids that end an answer, ``hidden`` are not shown."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    encoder: Encoder
-    backend: Backend
-    ends: frozenset[int]
-    hidden: frozenset[int]
-    stop_strings: tuple[str, ...]
-
-    @property
-    def pad(self) -> int:
-        """The id that fills rows up; masked, so any will do where the tokenizer has none."""
-        return self.tokenizer.pad_token_id or 0
-
-    @property
-    def context(self) -> int | None:
-        """How many tokens the model can see, where its configuration says."""
-        limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return limit
+    from transformers import PreTrainedTokenizerBase
 
 
 class HuggingfaceEngine(Engine):
-    """Answers requests by ``generate``, those with the same sampling as one padded batch.
-
-    Adapters of the plan are on top of the model as it was trained; single requests cannot ask for others.
-    """
+    """Answers requests together, each joining and leaving a batch that runs in a thread of its own."""
 
     renderer: Renderer
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._loaded: Loaded | None = None
-        self._turn = threading.Lock()
-        self._running: set[threading.Event] = set()
 
     def start(self, plan: Plan) -> None:
         """Load backend, model, adapters, tokenizer and template.
@@ -85,7 +56,9 @@ class HuggingfaceEngine(Engine):
             model = load_model(plan, plugins, wish, backend, training=False)
         hidden = hidden_tokens(self.renderer, tokenizer)
         ends, strings = _ends(model, tokenizer, self.renderer.stop)
-        self._loaded = Loaded(model, tokenizer, make_encoder(plan, self.renderer), backend, ends, hidden, strings)
+        server = server_of(model, tokenizer.pad_token_id or 0, use_cache=plan["use_kv_cache"])
+        loop = Loop({None: server}, limits_of(server, backend, plan))
+        self._loaded = Loaded(model, tokenizer, make_encoder(plan, self.renderer), backend, ends, hidden, strings, loop)
 
     @property
     def loaded(self) -> Loaded:
@@ -111,53 +84,13 @@ class HuggingfaceEngine(Engine):
         """
         for request in requests:
             self._check(request)
-        return self._answers(_batches(requests))
+        return self._answers(requests)
 
-    def _answers(self, batches: Sequence[Sequence[Request]]) -> Iterator[Delta]:
-        for batch in batches:
-            yield from self._run(batch)
-
-    def _run(self, batch: Sequence[Request]) -> Iterator[Delta]:
-        answers = [self._answer(request) for request in batch]
-        cancelled = threading.Event()
-        self._running.add(cancelled)
-        work = self._beams if batch[0].sampling.num_beams > 1 else self._tokens
-        try:
-            yield from in_thread(lambda say: work(answers, say, cancelled), cancelled)
-        finally:
-            self._running.discard(cancelled)
-        yield from (answer.cancel() for answer in answers if answer.finish is None)
-
-    def _tokens(self, answers: Sequence[Answer], say: Say, cancelled: threading.Event) -> None:
-        pickers = [Picker(answer.request) for answer in answers]
-        self._generate(answers, Watcher(answers, pickers, say, cancelled), [Chooser(answers, pickers)])
-
-    def _beams(self, answers: Sequence[Answer], say: Say, cancelled: threading.Event) -> None:
-        best = self._generate(answers, Cancelled(cancelled), [])
-        if not cancelled.is_set():
-            for answer, row in zip(answers, best.tolist(), strict=True):
-                for token in row:
-                    if answer.finish is None:
-                        say(answer.add(token))
-
-    def _generate(self, answers: Sequence[Answer], criterion: Any, choosers: list[Chooser]) -> torch.Tensor:
-        """New tokens of every row: (rows, new length)."""
-        loaded, first = self.loaded, answers[0].request.sampling
-        sampling_ = first if first.num_beams > 1 else Sampling(repetition_penalty=1.0, do_sample=False)
-        device = next(loaded.model.parameters()).device
-        pad = loaded.pad
-        ids, mask = _padded([answer.request.ids for answer in answers], pad)
-        room = max(answer.room for answer in answers)
-        with self._turn, torch.inference_mode():
-            rows = loaded.model.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                generation_config=sampling.configuration(sampling_, room, sorted(loaded.ends), pad, self.plan["use_kv_cache"]),
-                logits_processor=LogitsProcessorList(choosers),
-                stopping_criteria=[criterion],
-            )
-        new: torch.Tensor = rows[:, ids.shape[1] :]
-        return new
+    def _answers(self, requests: Sequence[Request]) -> Iterator[Delta]:
+        said: Said = queue.SimpleQueue()
+        jobs = [Job(self._answer(request), Picker(request), said) for request in requests]
+        self.loaded.loop.submit(jobs)
+        yield from read(jobs, said)
 
     def _answer(self, request: Request) -> Answer:
         loaded, wanted = self.loaded, request.sampling
@@ -194,11 +127,10 @@ class HuggingfaceEngine(Engine):
 
     def stop(self) -> None:
         """End what is running, as ``cancelled``, and give the model back."""
-        for cancelled in list(self._running):
-            cancelled.set()
         if self._loaded is not None:
-            backend, self._loaded = self._loaded.backend, None
-            backend.empty_cache()
+            loaded, self._loaded = self._loaded, None
+            loaded.loop.stop()
+            loaded.backend.empty_cache()
 
 
 def _ends(model: Any, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str]) -> tuple[frozenset[int], tuple[str, ...]]:
@@ -208,20 +140,3 @@ def _ends(model: Any, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str]) -
     ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
     ends |= {vocabulary[word] for word in stop if word in vocabulary}
     return frozenset(end for end in ends if end is not None), tuple(word for word in stop if word not in vocabulary)
-
-
-def _batches(requests: Sequence[Request]) -> list[list[Request]]:
-    """All together, but for beam searches: those whose samplings differ in nothing but seed and stop strings."""
-    batches: dict[Sampling | None, list[Request]] = {}
-    for request in requests:
-        wanted = replace(request.sampling, seed=None, stop=(), skip_special_tokens=True)
-        batches.setdefault(wanted if wanted.num_beams > 1 else None, []).append(request)
-    return list(batches.values())
-
-
-def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids with padding on the left, and the mask that hides it: (rows, longest) each."""
-    length = max(map(len, rows))
-    ids = torch.tensor([[pad] * (length - len(row)) + list(row) for row in rows])
-    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-    return ids, mask

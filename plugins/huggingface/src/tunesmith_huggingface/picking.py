@@ -27,17 +27,22 @@ class Picker:
         self.sampling = request.sampling
         self.logprob: TokenLogprob | None = None
         """What is known about the token picked last, where the request asked for it."""
-        self._ids = list(request.ids)
+        self.ids = list(request.ids)
+        """The prompt and what was picked so far."""
         self._counts: Counter[int] = Counter()
         self._changes = changes(request.sampling)
         self._warpers = warpers(request.sampling)
+        self._plain = _is_plain(request.sampling)
         self._source = _source(request.sampling.seed) if request.sampling.do_sample else None
 
-    def pick(self, scores: torch.Tensor) -> int:
-        """The next token. ``scores``: the model's, of shape (vocabulary,)."""
+    def pick(self, scores: torch.Tensor, best: int | None = None) -> int:
+        """The next token. ``scores``: the model's, of shape (vocabulary,); ``best``: the highest of them, where it is known."""
+        if self._plain and best is not None:
+            self.ids.append(best)
+            return best
         scores = scores.float()
         token = int(self._drawn(self._changed(scores)))
-        self._ids.append(token)
+        self.ids.append(token)
         self._counts[token] += 1
         if self.sampling.logprobs is not None:
             self.logprob = logprob_of(token, scores, self.sampling.logprobs)
@@ -46,7 +51,7 @@ class Picker:
     def _changed(self, scores: torch.Tensor) -> torch.Tensor:
         wanted = self.sampling
         if self._changes:
-            scores = self._changes(torch.tensor([self._ids], device=scores.device), scores.clone()[None])[0]
+            scores = self._changes(torch.tensor([self.ids], device=scores.device), scores.clone()[None])[0]
         if self._counts and (wanted.presence_penalty or wanted.frequency_penalty):
             said = torch.tensor(list(self._counts), device=scores.device)
             often = torch.tensor(list(self._counts.values()), dtype=scores.dtype, device=scores.device)
@@ -97,6 +102,12 @@ def logprob_of(token: int, scores: torch.Tensor, alternatives: int) -> TokenLogp
     best = found.topk(min(alternatives, len(found)))
     top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
     return TokenLogprob(token, float(found[token]), top)
+
+
+def _is_plain(wanted: Sampling) -> bool:
+    """Whether the highest of the model's scores is the token, and nothing else is asked for."""
+    changed = wanted.repetition_penalty != 1.0 or wanted.presence_penalty or wanted.frequency_penalty or wanted.logit_bias
+    return not (wanted.do_sample or changed or wanted.logprobs is not None)
 
 
 def _source(seed: int | None) -> torch.Generator:
