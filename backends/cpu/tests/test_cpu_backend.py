@@ -10,7 +10,8 @@ from tunesmith.testing import BackendSuite, PluginSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith_cpu.backend import CpuBackend, threads
 from tunesmith_cpu.memory import read_memory
-from tunesmith_cpu.plugin import tunesmith_backends
+from tunesmith_cpu.plugin import tunesmith_backends, tunesmith_check_plan
+from tunesmith_cpu.preflight import cores, nodes, pages
 from tunesmith_cpu.probe import probe, processor_flags, usable_cores
 
 
@@ -89,5 +90,47 @@ def test_advice_recognises_the_words_of_torch() -> None:
     backend = CpuBackend(hand_plan())
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
-    assert "GiB in use" in backend.advice(caught.value)
-    assert "a smaller cutoff_len" in backend.advice(caught.value)
+    assert "GiB held" in backend.advice(caught.value)
+    assert "shorter rows" in backend.advice(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "said"),
+    [({}, "ok", "8 cores"), ({"OMP_NUM_THREADS": "2"}, "warn", "6 of 8"), ({"OMP_NUM_THREADS": "16"}, "warn", "8 cores may")],
+)
+def test_cores_that_would_idle_or_be_crowded_are_named(given: dict[str, str], level: str, said: str) -> None:
+    (found,) = cores(given, 8)
+    assert found.level == level
+    assert said in found.what
+
+
+def test_several_memory_nodes_get_a_hint(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / "devices" / "system" / "node" / f"node{number}").mkdir(parents=True)
+    (found,) = nodes(tmp_path)
+    assert found.level == "warn"
+    assert "numactl" in found.fix
+    assert not list(nodes(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(("chosen", "level"), [("always [madvise] never", "ok"), ("always madvise [never]", "warn")])
+def test_huge_pages(tmp_path: Path, chosen: str, level: str) -> None:
+    folder = tmp_path / "kernel" / "mm" / "transparent_hugepage"
+    folder.mkdir(parents=True)
+    (folder / "enabled").write_text(chosen)
+    (found,) = pages(tmp_path)
+    assert found.level == level
+    assert "THP_MEM_ALLOC_ENABLE=1" in found.what + found.fix
+
+
+@pytest.mark.parametrize(
+    ("flag", "bf16", "said"),
+    [("", True, "emulates bfloat16"), ("", False, ""), ("bf16", True, "")],
+)
+def test_the_plan_says_where_bfloat16_is_emulated(monkeypatch: pytest.MonkeyPatch, flag: str, bf16: bool, said: str) -> None:
+    monkeypatch.setattr("tunesmith_cpu.probe.bfloat16_by", lambda: flag)
+    plan = hand_plan(picked={"backends": "cpu", "trainers": "sft"}, bf16=bf16)
+    notices = [one.what for one in tunesmith_check_plan(plan)]
+    assert bool(notices) == bool(said)
+    assert said in "".join(notices)
+    assert not list(tunesmith_check_plan(hand_plan(picked={"backends": "cuda", "trainers": "sft"}, bf16=True)))

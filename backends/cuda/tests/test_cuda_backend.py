@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def imagined(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         "mem_get_info": lambda device: (2**30, 16 * 2**30),
         "memory_allocated": lambda device: 14 * 2**30,
         "max_memory_allocated": lambda device: 15 * 2**30,
-        "get_arch_list": lambda: ["sm_80", "sm_90"],
+        "get_arch_list": lambda: ["sm_75", "sm_80", "sm_90"],
     }
     for name, answer in answers.items():
         monkeypatch.setattr(torch.cuda, name, answer)
@@ -126,5 +127,38 @@ def test_a_torch_without_code_for_the_device(imagined: pytest.MonkeyPatch) -> No
     advice = CudaBackend(hand_plan()).advice(
         RuntimeError("CUDA error: no kernel image is available for execution on the device")
     )
-    assert "no code for Imaginary T4 (compute capability 7.5), only for sm_80, sm_90" in advice
+    assert "no code for Imaginary T4 (compute capability 7.5), only for sm_75, sm_80, sm_90" in advice
     assert CudaBackend(hand_plan()).advice(RuntimeError("shape mismatch")) == ""
+
+
+@pytest.mark.parametrize(
+    ("known", "here", "fits"),
+    [
+        (["sm_80", "sm_90"], (7, 5), False),
+        (["sm_80", "sm_90a"], (8, 6), True),
+        (["sm_80", "compute_80"], (9, 0), True),
+        (["sm_90"], (10, 0), False),
+        (["sm_100", "sm_120"], (12, 0), True),
+        ([], (7, 0), True),
+    ],
+)
+def test_the_code_of_a_build_is_compared_before_anything_is_loaded(
+    imagined: pytest.MonkeyPatch, known: list[str], here: tuple[int, int], fits: bool
+) -> None:
+    imagined.setattr(torch.cuda, "get_arch_list", lambda: known)
+    imagined.setattr(torch.cuda, "get_device_capability", lambda: here)
+    if fits:
+        CudaBackend(hand_plan())
+    else:
+        with pytest.raises(TunesmithError, match="This torch has no code for Imaginary T4") as caught:
+            CudaBackend(hand_plan())
+        assert "Install a build" in caught.value.hint
+
+
+def test_rocm_says_its_own_names(imagined: pytest.MonkeyPatch) -> None:
+    imagined.setattr(torch.version, "hip", "7.0")
+    imagined.setattr(torch.cuda, "get_device_properties", lambda: SimpleNamespace(gcnArchName="gfx942"))
+    backend = CudaBackend(hand_plan())
+    assert backend.dtype("auto") is torch.bfloat16
+    with pytest.raises(TunesmithError, match=r"Imaginary T4 \(gfx942\) has no TF32"):
+        CudaBackend(hand_plan(tf32=True))

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 from tunesmith.contracts import Probe
+from tunesmith_cuda import preflight
 from tunesmith_cuda.driver import AMD, NVIDIA, Driver, Vendor
 from tunesmith_cuda.probe import Build, look, probe, read_build, torch_build
 
@@ -114,6 +116,28 @@ def test_a_torch_that_does_not_fit(made: Any, vendor: Vendor, build: Build, kfd:
     assert not found.here
     assert said in found.reason
     assert len(found.detail["devices"]) == 2
+
+
+def test_a_driver_older_than_the_build(made: Any) -> None:
+    found = look({}, Build("2.13.0+cu130", cuda="13.0"), False, made(NVIDIA))
+    assert not found.here
+    assert "the driver knows CUDA up to 12.8, and the installed torch 2.13.0+cu130 was built for CUDA 13.0" in found.reason
+
+
+def test_the_preflight_has_a_line_for_everything(made: Any) -> None:
+    found = look({}, CUDA, False, made(NVIDIA))
+    old = {
+        **found.detail,
+        "devices": [{"name": "Imaginary T", "memory": 2**34, "capability": "7.5"}, found.detail["devices"][0]],
+    }
+    lines = list(preflight.look(replace(found, detail=old), {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}))
+    assert [line.level for line in lines] == ["warn", "ok", "ok", "warn"]
+    assert "fp16: true instead" in lines[0].fix
+    assert lines[1].what == "device 1: Imaginary A, 8 GiB, compute capability 9.0: bfloat16 and TF32"
+    assert lines[2].what == "torch 2.13.0 was built for CUDA 12.9"
+    assert "expandable_segments" in lines[3].fix
+    amd = list(preflight.look(look({}, ROCM, True, made(AMD)), {}))
+    assert [line.what for line in amd][::2] == ["device 0: Imaginary A, 8 GiB", "torch 2.13.0+rocm7.0 was built for ROCm 7.0"]
 
 
 def test_the_version_file_of_torch_is_read_and_not_imported() -> None:

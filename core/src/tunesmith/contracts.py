@@ -20,6 +20,7 @@ from tunesmith.backend_facts import Probe as Probe
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
 from tunesmith.errors import BadRow as BadRow  # what formats and renderers raise is imported from here as well
 from tunesmith.errors import RewrittenReplies as RewrittenReplies
+from tunesmith.findings import Finding as Finding
 from tunesmith.generation import Delta as Delta  # what engines take and give is imported from here as well
 from tunesmith.generation import Engine as Engine
 from tunesmith.generation import Request as Request

@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from tunesmith.contracts import Probe
+from tunesmith.findings import Finding
 from tunesmith.specs import BackendSpec
 
 #: The libraries whose versions decide how a run behaves.
@@ -114,6 +115,16 @@ def probe(backend: BackendSpec) -> Probe:
     module, _, function = backend.probe.partition(":")
     found: Probe = getattr(import_module(module), function)()
     return found
+
+
+def preflight(backend: BackendSpec) -> Iterator[Finding]:
+    """Everything a backend has to say about its device here, without torch. Whatever goes wrong in it is a line too."""
+    module, _, function = backend.preflight.partition(":")
+    try:
+        yield from getattr(import_module(module), function)()
+    except Exception as error:  # whatever it raises is what the user came here to learn
+        what = f"the preflight of backend {backend.name} failed: {type(error).__name__}: {error}"
+        yield Finding("fail", what, "Reinstall its package.")
 
 
 def machine(folder: Path) -> Machine:

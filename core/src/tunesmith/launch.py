@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from tunesmith.stacks.place import interpreter
 if TYPE_CHECKING:
     from tunesmith.contracts import Outcome, Source
     from tunesmith.data.flow import Prepared
+    from tunesmith.specs import BackendSpec
 
 INTERRUPTED = 130
 
@@ -69,6 +71,8 @@ def prepare_environment(plan: Plan, plugins: Plugins) -> None:
     alone = "LOCAL_RANK" not in os.environ and not any(
         plugins.launchers.get(chosen.wanted).spec.spreads for chosen in plan.picked("launchers")
     )
+    for offer in plugins.backends:
+        stand_guard(offer.spec)
     for chosen in plan.picked("backends"):
         spec = plugins.backends.get(chosen.wanted).spec
         if "optim_torch" not in plan.settings or plan["optim_torch"]:
@@ -76,6 +80,13 @@ def prepare_environment(plan: Plan, plugins: Plugins) -> None:
                 os.environ.setdefault(name, value)
         if alone and spec.visible_devices:
             os.environ[spec.visible_devices] = os.environ.get(spec.visible_devices, "0").partition(",")[0]
+
+
+def stand_guard(backend: BackendSpec) -> None:
+    """Let a backend keep its packages from acting when torch is imported, also where the run uses another one."""
+    if backend.guard:
+        module, _, function = backend.guard.partition(":")
+        getattr(import_module(module), function)()
 
 
 # ---- processes that others have started ------------------------------------------------------------------------------
@@ -138,6 +149,7 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
 def run(plan: Plan, plugins: Plugins, prepared: Prepared, say: Say = say_nothing) -> Outcome:
     """Open the session, run the stage, write the artefacts."""
     # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
+    from tunesmith.runtime.advised import advised
     from tunesmith.runtime.artefacts import finish
     from tunesmith.runtime.processes import part
     from tunesmith.runtime.recording import recorded
@@ -146,16 +158,11 @@ def run(plan: Plan, plugins: Plugins, prepared: Prepared, say: Say = say_nothing
     session = open_session(plan, plugins, prepared)
     outcome: Outcome | None = None
     try:
-        with recorded(session) as recording:
+        with advised(session.backend), recorded(session) as recording:
             plugins.run_started(session)
             outcome = session.trainer.run(session)
             finish(session, outcome)
             recording.end(outcome)
-    except Exception as error:
-        advice = session.backend.advice(error)
-        if advice:
-            raise TunesmithError(f"{type(error).__name__}: {error}", advice) from error
-        raise
     finally:
         plugins.run_ended(session, outcome)
         session.close()

@@ -251,6 +251,10 @@ class BackendSpec(Spec):
     """The device a run uses (``backend``).
 
     :param probe: ``"module:function"`` that returns a :class:`~tunesmith.contracts.Probe` without importing torch.
+    :param preflight: ``"module:function"`` that gives everything worth knowing about the device here, line by line, as
+        :class:`~tunesmith.contracts.Finding`, without torch; ``doctor --backend NAME`` prints it.
+    :param guard: ``"module:function"`` that every process of every run calls before torch is imported, whichever backend it
+        uses: for packages of this one that would act on that import. It must be quick and safe to call twice.
     :param priority: with ``backend: auto`` the highest priority among those that are here wins.
     :param device: torch's name of the device type.
     :param visible_devices: the environment variable that limits which devices a process sees.
@@ -264,6 +268,8 @@ class BackendSpec(Spec):
     """
 
     probe: str = ""
+    preflight: str = ""
+    guard: str = ""
     priority: int = 0
     device: str = "cpu"
     visible_devices: str | None = None

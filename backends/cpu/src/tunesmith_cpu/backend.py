@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from tunesmith import TunesmithError
 from tunesmith.contracts import Backend, Memory
+from tunesmith.memory_advice import half_precision, memory_full, more_room, shorter_rows, smaller_batch, value_of
 
 from tunesmith_cpu.memory import give_back, read_memory
 from tunesmith_cpu.probe import usable_cores
@@ -79,7 +80,7 @@ class CpuBackend(Backend):
         text = str(error).lower()
         if not isinstance(error, MemoryError) and not any(words in text for words in OUT_OF_MEMORY):
             return ""
-        return remedies(self._plan, self.memory())
+        return memory_full(self._plan, self.memory(), _ways(self._plan), "this machine")
 
 
 def threads() -> int:
@@ -87,23 +88,11 @@ def threads() -> int:
     return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def remedies(plan: Plan, memory: Memory) -> str:
-    """The best three ways out of too little memory, the cheapest first, in the numbers of this run."""
-    rows, steps, length = (
-        _number(plan, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps", "cutoff_len")
-    )
-    ways = (
-        f"per_device_train_batch_size: {rows // 2} with gradient_accumulation_steps: {max(1, steps) * 2}, for the same result"
-        if rows > 1
-        else "finetuning_type: lora, so that fewer weights learn",
-        f"cutoff_len: {length // 2}" if length > 1 else "a smaller cutoff_len",
-        "bf16: true, which halves the activations",
-    )
-    state = f"{memory.used / 2**30:.1f} GiB in use, {memory.free / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
-    listed = "\n".join(f"  {number}. {way}" for number, way in enumerate(ways, 1))
-    return f"The memory of this machine ran out ({state}). In this order, try:\n{listed}"
-
-
-def _number(plan: Plan, key: str) -> int:
-    """The value of a key that may not be part of this plan; 0 where it is not."""
-    return int(plan[key] or 0) if key in plan.settings else 0
+def _ways(plan: Plan) -> Iterator[str]:
+    """The best ways out of too little memory, the cheapest first, in the numbers of this run."""
+    yield from smaller_batch(plan)
+    if not value_of(plan, "per_device_train_batch_size", 1) > 1:
+        yield "finetuning_type: lora, so that fewer weights learn"
+    yield from shorter_rows(plan)
+    yield from half_precision(plan)
+    yield from more_room()

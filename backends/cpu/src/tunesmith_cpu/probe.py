@@ -16,9 +16,14 @@ BFLOAT16 = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
 
 def probe() -> Probe:
     """The processor is always here. ``detail`` has the cores we may use and what computes bfloat16, if anything does."""
+    detail = {"cores": usable_cores(), "bfloat16": bfloat16_by() or "emulated"}
+    return Probe(True, devices=1, memory=read_memory().total, detail=detail)
+
+
+def bfloat16_by() -> str:
+    """The processor's flag for bfloat16 arithmetic in hardware; empty where torch has to emulate it."""
     flags = processor_flags(CPUINFO)
-    fast = next((flag for flag in BFLOAT16 if flag in flags), "")
-    return Probe(True, devices=1, memory=read_memory().total, detail={"cores": usable_cores(), "bfloat16": fast or "emulated"})
+    return next((flag for flag in BFLOAT16 if flag in flags), "")
 
 
 def processor_flags(cpuinfo: Path) -> frozenset[str]:

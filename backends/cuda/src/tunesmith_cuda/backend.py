@@ -10,14 +10,13 @@ import torch
 from tunesmith import TunesmithError
 from tunesmith.contracts import Backend, Memory
 
+from tunesmith_cuda.preflight import AMPERE
 from tunesmith_cuda.remedies import remedies
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-#: The first compute capability of NVIDIA's with bfloat16 and TF32 in hardware (Ampere).
-AMPERE = (8, 0)
 OUT_OF_MEMORY = ("cuda out of memory", "hip out of memory", "cublas_status_alloc_failed", "cuda error: out of memory")
 
 
@@ -27,13 +26,15 @@ class CudaBackend(Backend):
     def __init__(self, plan: Plan) -> None:
         """Look at the device once.
 
-        :raises TunesmithError: torch sees none, or ``tf32: true`` asks for what the device cannot do.
+        :raises TunesmithError: torch sees none or has no code for it, or ``tf32: true`` asks for what it cannot do.
         """
         self._plan = plan
         if not torch.cuda.is_available():
             raise TunesmithError(
                 "torch sees no CUDA or ROCm device.", "tunesmith doctor says why; backend: auto takes one that is here."
             )
+        if not _has_code():
+            raise TunesmithError(*_no_code())
         if "tf32" in plan.settings and plan["tf32"] and not torch.cuda.is_tf32_supported():
             raise TunesmithError(f"{_name()} has no TF32.", "Leave tf32 out.")
 
@@ -100,8 +101,7 @@ class CudaBackend(Backend):
         if isinstance(error, torch.cuda.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY):
             return remedies(self._plan, self.memory(torch.cuda.current_device()))
         if "no kernel image is available" in text:
-            known = ", ".join(torch.cuda.get_arch_list())
-            return f"This torch has no code for {_name()}, only for {known}. Install a build for it: pytorch.org/get-started"
+            return " ".join(_no_code())
         return ""
 
 
@@ -109,6 +109,29 @@ def _has_bfloat16() -> bool:
     return torch.version.hip is not None or torch.cuda.get_device_capability() >= AMPERE
 
 
+def _has_code() -> bool:
+    """Whether this torch was compiled for the device: for its generation, or in a form (PTX) that the driver compiles on."""
+    known = torch.cuda.get_arch_list()
+    if torch.version.hip is not None or not known:
+        return True  # a ROCm build names whole architectures, and says by itself which one it lacks
+    here = torch.cuda.get_device_capability()
+    found = [(kind, (int(number[:-1]), int(number[-1]))) for kind, number in (_split(name) for name in known)]
+    return any(able <= here and (kind == "compute" or able[0] == here[0]) for kind, able in found)
+
+
+def _split(architecture: str) -> tuple[str, str]:
+    """``"sm_90a"`` → ``("sm", "90")``."""
+    kind, _, number = architecture.partition("_")
+    return kind, "".join(filter(str.isdigit, number))
+
+
+def _no_code() -> tuple[str, str]:
+    known = ", ".join(torch.cuda.get_arch_list())
+    return f"This torch has no code for {_name()}, only for {known}.", "Install a build for it: pytorch.org/get-started"
+
+
 def _name() -> str:
+    if torch.version.hip is not None:
+        return f"{torch.cuda.get_device_name()} ({torch.cuda.get_device_properties().gcnArchName})"
     major, minor = torch.cuda.get_device_capability()
     return f"{torch.cuda.get_device_name()} (compute capability {major}.{minor})"

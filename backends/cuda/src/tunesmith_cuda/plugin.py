@@ -16,6 +16,7 @@ def tunesmith_backends() -> list[BackendSpec]:
             "tunesmith_cuda.backend:CudaBackend",
             "NVIDIA devices, and AMD devices by ROCm.",
             probe="tunesmith_cuda.probe:probe",
+            preflight="tunesmith_cuda.preflight:preflight",
             priority=100,
             device="cuda",
             visible_devices="CUDA_VISIBLE_DEVICES",

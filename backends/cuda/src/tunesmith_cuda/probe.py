@@ -59,6 +59,8 @@ def _found(vendor: Vendor, driver: Driver, environ: Mapping[str, str], build: Bu
     detail = {"vendor": vendor.name, "driver": version, "torch": asdict(build), "devices": [asdict(one) for one in devices]}
     if not (build.cuda if vendor is NVIDIA else build.hip):
         return Probe(False, _wrong_build(vendor, build, len(devices)), detail=detail)
+    if vendor is NVIDIA and int(build.cuda.partition(".")[0]) > version // 1000:
+        return Probe(False, _old_driver(version, build), detail=detail)
     return Probe(True, devices=len(devices), memory=min(one.memory for one in devices), detail=detail)
 
 
@@ -74,6 +76,14 @@ def _wrong_build(vendor: Vendor, build: Build, count: int) -> str:
     if not build.version:
         return f"{there}, and torch is not installed"
     return f"{there}, and the installed torch {build.version} was built without {wanted}: see pytorch.org/get-started"
+
+
+def _old_driver(version: int, build: Build) -> str:
+    knows = f"{version // 1000}.{version % 1000 // 10}"
+    return (
+        f"the driver knows CUDA up to {knows}, and the installed torch {build.version} was built for CUDA {build.cuda}: "
+        f"update the driver, or install a torch for CUDA {version // 1000}"
+    )
 
 
 def hidden(environ: Mapping[str, str], vendor: Vendor) -> str:

@@ -8,8 +8,8 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tunesmith.cli.findings import Finding
 from tunesmith.errors import TunesmithError
+from tunesmith.findings import Finding
 from tunesmith.installation import version_of
 from tunesmith.plugins import Plugins
 from tunesmith.specs import StackSpec

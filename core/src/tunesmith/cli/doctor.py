@@ -13,12 +13,13 @@ from pathlib import Path
 import click
 
 from tunesmith.cli.clashes import adding, stacks
-from tunesmith.cli.findings import Finding, Level
+from tunesmith.findings import Finding, Level
 from tunesmith.installation import (
     LIBRARIES,
     existing,
     machine,
     our_versions,
+    preflight,
     probe,
     tested_versions,
     unmet_requirements,
@@ -43,7 +44,7 @@ class Wish:
 
 
 @click.command()
-@click.option("--backend", metavar="NAME", help="Fail unless this backend is here.")
+@click.option("--backend", metavar="NAME", help="Look closely at this backend, and fail unless it is here.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("saves"), show_default=True, help="Where runs will write."
 )
@@ -153,6 +154,8 @@ def backends(plugins: Plugins, wish: Wish) -> Iterator[Finding]:
         finding = _probed(offer.spec, wanted=offer.spec.name == wish.backend)
         here = here or finding.what.endswith("is here")
         yield finding
+        if offer.spec.name == wish.backend and offer.spec.preflight:
+            yield from preflight(offer.spec)
     if wish.backend and wish.backend not in plugins.backends:
         package = plugins.catalogue.names("backends").get(wish.backend)
         fix = f"pip install {package}" if package else f"Installed: {', '.join(plugins.backends.names) or 'none'}."

@@ -18,6 +18,7 @@ from tunesmith.model_folder import bears
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime import loading, precision
+from tunesmith.runtime.advised import advised
 from tunesmith.runtime.arguments import Demand, build_arguments
 from tunesmith.runtime.base_changes import BaseChanges, change_rows, changes_of
 from tunesmith.runtime.checkpoint import Checkpoint, clean_up, find_checkpoint
@@ -153,6 +154,13 @@ def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     :raises TunesmithError: something does not fit; found before weights are read wherever it can be.
     """
     session = _with_arguments(plan, plugins, prepared)
+    with advised(session.backend):
+        _fill(session)
+    return session
+
+
+def _fill(session: Session) -> None:
+    plan, plugins, prepared = session.plan, session.plugins, session.prepared
     speak(plan)
     session.resume, session.fingerprints = _resume(session)
     set_seed(session.args.seed)
@@ -167,7 +175,6 @@ def open_session(plan: Plan, plugins: Plugins, prepared: Prepared) -> Session:
     session.train_data = _train_data(session) if session.args.do_train else None
     session.eval_data = {name: TokenStore.open(path) for name, path in prepared.evals.items()}
     session.models["policy"].generation_config = session.generation_config
-    return session
 
 
 def _train_data(session: Session) -> TokenStore | StreamedRows | None:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from tunesmith import BackendSpec, TunesmithError
 from tunesmith.contracts import Backend, Probe
+from tunesmith.installation import preflight
 from tunesmith.plan import Plan
 from tunesmith.spec import options_of
 from tunesmith.testing.hand_plan import hand_plan
@@ -102,6 +103,16 @@ class BackendSuite:
     def test_what_the_probe_says_is_data(self) -> None:
         """Asked again it answers the same, and all of it can be written as JSON."""
         assert json.dumps(asdict(self.probe())) == json.dumps(asdict(self.probe()))
+
+    def test_its_preflight_says_what_mends(self) -> None:
+        """Lines are data, and what is not ok says what to do; where the device is not here, one says so."""
+        if not self.spec.preflight:
+            pytest.skip("it has no preflight")
+        found = list(preflight(self.spec))
+        assert found
+        assert json.dumps([asdict(line) for line in found])
+        assert all(line.fix for line in found if line.level != "ok"), [line.what for line in found]
+        assert self.probe().here or any(line.level == "fail" for line in found)
 
     # -- tests on the device ---------------------------------------------------------------------------------------
 
