@@ -12,7 +12,8 @@ from tunesmith_cpu.backend import CpuBackend, threads
 from tunesmith_cpu.memory import read_memory
 from tunesmith_cpu.plugin import tunesmith_backends, tunesmith_check_plan
 from tunesmith_cpu.preflight import cores, nodes, pages
-from tunesmith_cpu.probe import probe, processor_flags, usable_cores
+from tunesmith_cpu.probe import probe, usable_cores
+from tunesmith_cpu.processor import processor_flags
 
 
 class TestPlugin(PluginSuite):
@@ -128,7 +129,7 @@ def test_huge_pages(tmp_path: Path, chosen: str, level: str) -> None:
     [("", True, "emulates bfloat16"), ("", False, ""), ("bf16", True, "")],
 )
 def test_the_plan_says_where_bfloat16_is_emulated(monkeypatch: pytest.MonkeyPatch, flag: str, bf16: bool, said: str) -> None:
-    monkeypatch.setattr("tunesmith_cpu.probe.bfloat16_by", lambda: flag)
+    monkeypatch.setattr("tunesmith_cpu.processor.bfloat16_by", lambda: flag)
     plan = hand_plan(picked={"backends": "cpu", "trainers": "sft"}, bf16=bf16)
     notices = [one.what for one in tunesmith_check_plan(plan)]
     assert bool(notices) == bool(said)

@@ -39,7 +39,7 @@ def tunesmith_backends() -> list[BackendSpec]:
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem | Notice]:
     """Where bfloat16 is asked for, and this processor has to emulate it."""
     if "cpu" in {chosen.name for chosen in plan.picked("backends")}:
-        from tunesmith_cpu.probe import bfloat16_by
+        from tunesmith_cpu.processor import bfloat16_by
 
         if any(plan[key] for key in ("bf16", "pure_bf16") if key in plan.settings) and not bfloat16_by():
             yield Notice("bf16: this processor emulates bfloat16, which is right and slower than float32")

@@ -10,7 +10,8 @@ from pathlib import Path
 from tunesmith.contracts import Finding
 
 from tunesmith_cpu.memory import read_memory
-from tunesmith_cpu.probe import bfloat16_by, usable_cores
+from tunesmith_cpu.probe import usable_cores
+from tunesmith_cpu.processor import bfloat16_by
 
 SYSTEM = Path("/sys")
 GIBIBYTE = 2**30
