@@ -30,7 +30,7 @@ os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
 
 import numpy as np
 from parity import OURS, PEERS, PEERS_VICUNA, adapter, losses, prepare
-from train_step import SIZES, VOCABULARY, Clock
+from train_step import SIZES, VOCABULARY, timed
 from tunesmith.data.conversation import Tokens
 from tunesmith.testing.small_run import SmallStore, small_model, small_plan, small_plugins, small_session
 
@@ -93,33 +93,7 @@ def own_time(stage: str, tuner: str, steps: int) -> float:
         keys: dict[str, Any] = {"bf16": True, "per_device_train_batch_size": 1, "learning_rate": 1e-5, "logging_steps": 10}
         plan = small_plan(folder, plugins, stage, picked={"tuners": tuner}, **keys)
         session = small_session(plan, plugins, rows(stage, steps, length // (2 if stage in ("rm", "dpo", "kto") else 1)))
-        clock = _clocked(session)
-        session.close()
-    return clock.outside
-
-
-def _clocked(session: Any) -> Clock:
-    clock, trainer = Clock(), session.trainer.trainer(session)
-    create, step_ended = trainer.create_optimizer, session.plugins.step_ended
-
-    def create_optimizer(*args: Any) -> Any:
-        optimizer = create(*args)
-        optimizer.step = clock.wrap(optimizer.step)
-        return optimizer
-
-    def ended(session: Any, step: int) -> None:
-        step_ended(session, step)
-        clock.tick()
-
-    trainer.create_optimizer = create_optimizer
-    trainer.compute_loss = clock.wrap(trainer.compute_loss)
-    if hasattr(trainer, "look_over"):  # passes before the first batch of a step
-        trainer.look_over = clock.wrap(trainer.look_over)
-    trainer._clip_grad_norm = clock.wrap(trainer._clip_grad_norm)
-    trainer.accelerator.backward = clock.wrap(trainer.accelerator.backward)
-    session.plugins.step_ended = ended
-    trainer.train()
-    return clock
+        return timed(session).outside
 
 
 # ---- losses ----------------------------------------------------------------------------------------------------------

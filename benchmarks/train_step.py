@@ -118,6 +118,8 @@ def timed(session: Any) -> Clock:
 
     trainer.create_optimizer = create_optimizer
     trainer.compute_loss = clock.wrap(trainer.compute_loss)
+    if hasattr(trainer, "look_over"):  # passes before the first batch of a step
+        trainer.look_over = clock.wrap(trainer.look_over)
     trainer._clip_grad_norm = clock.wrap(trainer._clip_grad_norm)
     trainer.accelerator.backward = clock.wrap(trainer.accelerator.backward)
     session.plugins.step_ended = ended

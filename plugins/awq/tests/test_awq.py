@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-import torch
-from tunesmith.errors import TunesmithError
-from tunesmith.plan import ModelWish
-from tunesmith.testing import PluginSuite
-from tunesmith.testing.hand_plan import hand_plan
-from tunesmith.testing.quantizer_suite import recognised
-from tunesmith.testing.tiny_models import tiny_llama
+from tunesmith.testing import PackedLayersSuite, PluginSuite
 from tunesmith_awq.plugin import SPEC
-from tunesmith_awq.quantizer import AwqQuantizer
 
 
 class TestPlugin(PluginSuite):
@@ -21,31 +13,7 @@ class TestPlugin(PluginSuite):
     folder = Path(__file__).parents[1]
 
 
-def test_a_model_that_it_has_quantised_is_recognised_while_planning(tmp_path: Path) -> None:
-    """The plan names this package, and the packages it needs that are not here."""
-    plan = recognised(tmp_path, quant_method="awq", bits=4)
-    wish = plan.models["policy"]
-    assert (wish.quantizer, wish.packed) == ("awq@awq", True)
-    missing = "\n".join(map(str, plan.missing))
-    assert all(package in missing for package in SPEC.needs if not here(package)), missing
-
-
-def here(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None
-
-
-class BaseQuantLinear(torch.nn.Linear):
-    """Stands for a layer of the library, which is not installed; known by its name alone, and holding plain weights."""
-
-
-def test_a_model_without_such_layers_is_refused() -> None:
-    wish = ModelWish("policy", "somewhere", quantizer="awq", packed=True)
-    model = tiny_llama()
-    with pytest.raises(TunesmithError, match="No layer of LlamaForCausalLM from somewhere is quantised"):
-        AwqQuantizer(hand_plan()).check(model, wish)
-    model.model.layers[0].mlp.up_proj = BaseQuantLinear(64, 128)
-    AwqQuantizer(hand_plan()).check(model, wish)
-    with pytest.raises(TunesmithError, match="still quantised"):
-        AwqQuantizer(hand_plan()).check(model, ModelWish("policy", "somewhere", quantizer="awq"))
+class TestPackedLayers(PackedLayersSuite):
+    plugin = "awq"
+    spec = SPEC
+    layer = "BaseQuantLinear"

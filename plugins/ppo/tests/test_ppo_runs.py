@@ -5,67 +5,25 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tunesmith import TunesmithError, launch, planning, settings
+from safetensors.torch import load_file
+from tunesmith import TunesmithError, launch
 from tunesmith.errors import ConfigError
 from tunesmith.outcome import Outcome
-from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
-from tunesmith.runtime.tiny import make_tiny
+from tunesmith.testing.small_prompts import Make, logged, plan_maker, prompts_home
 from tunesmith_ppo.rating import ask_address
-
-Make = Callable[..., Plan]
-#: A toy reward: the share of an answer's characters that are vowels, n or t. Chance gives about a tenth.
-LOCAL = """
-from tunesmith import RewardSpec, hookimpl
-from tunesmith.contracts import Reward
-
-TUNESMITH_API = (1, 0)
-
-
-class Singing(Reward):
-    def __init__(self, plan):
-        self.plan = plan
-
-    def score(self, prompts, completions, extras):
-        assert all(row["level"] == 3 and one.turns[-1].text.startswith("Give") for one, row in zip(prompts, extras))
-        return [sum(letter in "aeioutn" for letter in turn.text) / max(len(turn.text), 1) for turn in completions]
-
-
-@hookimpl
-def tunesmith_rewards():
-    return [RewardSpec("singing", f"{__name__}:Singing", "The share of vowels, n and t.")]
-"""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model, prompts, and pairs for a reward model."""
-    folder = tmp_path_factory.mktemp("home")
-    make_tiny("qwen3", folder / "model")
-    _widen(folder / "model" / "model.safetensors")
-    (folder / "tunesmith_local.py").write_text(LOCAL)
-    prompts = [{"instruction": f"Give me {n}.", "level": 3} for n in range(8)]
-    pairs = [{"instruction": f"Give me {n}.", "chosen": "GLADLY", "rejected": "never"} for n in range(8)]
-    (folder / "prompts.json").write_text(json.dumps(prompts))
-    (folder / "pairs.json").write_text(json.dumps(pairs))
-    columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-    info = {"prompts": {"file_name": "prompts.json"}, "pairs": {"file_name": "pairs.json", "ranking": True, "columns": columns}}
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-    return folder
-
-
-def _widen(file: Path) -> None:
-    """Random words lie so close together that nothing but their own weights could make one much likelier than another."""
-    tensors = {name: tensor * 8 if "embed" in name or "lm_head" in name else tensor for name, tensor in load_file(file).items()}
-    save_file(tensors, file, {"format": "pt"})
+    return prompts_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -75,26 +33,7 @@ def plugins(home: Path) -> Plugins:
 
 @pytest.fixture(scope="module")
 def make(plugins: Plugins, home: Path) -> Make:
-    def make_plan(**keys: Any) -> Plan:
-        given = {"model_name_or_path": str(home / "model"), "dataset_dir": str(home), "dataset": "prompts", "template": "qwen3"}
-        given |= {
-            "stage": "ppo",
-            "backend": "cpu",
-            "data_cache_dir": str(home / "cache"),
-            "verbosity": "error",
-            "do_train": True,
-        }
-        given |= {"disable_gradient_checkpointing": True, "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
-        given |= {"do_train": True}
-        given |= {"per_device_train_batch_size": 8, "learning_rate": 1e-3, "lr_scheduler_type": "constant", "max_new_tokens": 8}
-        return planning.make(settings.read(plugins, {**given, **keys}, environ={}), plugins, "train")
-
-    return make_plan
-
-
-def rewards(folder: Path, name: str = "reward") -> list[float]:
-    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    return [entry[name] for entry in history if name in entry]
+    return plan_maker(home, plugins, stage="ppo", per_device_train_batch_size=8, learning_rate=1e-3, max_new_tokens=8)
 
 
 @pytest.mark.parametrize("kind", ["full", "lora"])
@@ -104,7 +43,7 @@ def test_the_reward_rises_clearly_above_chance(kind: str, make: Make, plugins: P
     keys |= {"max_steps": 64, "num_train_epochs": 99, "per_device_train_batch_size": 32, "max_new_tokens": 4}
     plan = make(finetuning_type=kind, output_dir=str(folder), reward_funcs="singing", ppo_kl_coef=0.01, **keys)
     launch.train(plan, plugins)
-    rated = rewards(folder)
+    rated = logged(folder, "reward")
     assert rated[0] < 0.2, rated
     assert sum(rated[-3:]) / 3 > 0.4, rated
     assert {"kl", "kl_coef", "loss/policy", "loss/value", "policy/entropy", "answers/length"} <= set(
@@ -135,8 +74,8 @@ def test_a_reward_adapter_lies_on_the_same_base(make: Make, plugins: Plugins, ho
     assert plan.models["reward"].base_of == plan.models["reference"].base_of == "policy"
     short(make, plugins, home / "by-adapter", reward_model=str(rater["lora"]), do_sample=False)
     short(make, plugins, home / "by-model", reward_model=str(rater["full"]), reward_model_type="full", do_sample=False)
-    assert all(abs(one) > 1e-3 for one in rewards(home / "by-adapter"))
-    assert rewards(home / "by-adapter")[0] != rewards(home / "by-model")[0]
+    assert all(abs(one) > 1e-3 for one in logged(home / "by-adapter", "reward"))
+    assert logged(home / "by-adapter", "reward")[0] != logged(home / "by-model", "reward")[0]
 
 
 def test_a_reward_model_rates_as_the_command_does(make: Make, plugins: Plugins, home: Path, rater: dict[str, Path]) -> None:
@@ -191,7 +130,7 @@ def test_a_reward_model_at_an_address(make: Make, plugins: Plugins, home: Path, 
     texts = Server.asked[-1]["messages"]
     assert len(texts) == 8
     assert all("Give me" in text and "<|im_start|>assistant" in text for text in texts)
-    assert rewards(home / "by-address")[-1] == pytest.approx(sum(map(len, texts)) / 8)
+    assert logged(home / "by-address", "reward")[-1] == pytest.approx(sum(map(len, texts)) / 8)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +181,6 @@ def test_the_policy_is_what_it_was_where_no_learning_rate_moves_it(make: Make, p
     folder = home / "still"
     keys = {"reward_funcs": "singing", "learning_rate": 0.0, "max_steps": 4, "ppo_epochs": 4, "finetuning_type": "full"}
     launch.train(make(output_dir=str(folder), **keys), plugins)
-    assert rewards(folder, "policy/clipped") == [0.0] * 4
-    assert all(moved < 1e-6 for moved in rewards(folder, "policy/moved"))
-    torch.testing.assert_close(torch.tensor(rewards(folder, "kl")), torch.zeros(1), atol=1e-5, rtol=0)
+    assert logged(folder, "policy/clipped") == [0.0] * 4
+    assert all(moved < 1e-6 for moved in logged(folder, "policy/moved"))
+    torch.testing.assert_close(torch.tensor(logged(folder, "kl")), torch.zeros(1), atol=1e-5, rtol=0)

@@ -14,8 +14,7 @@ from datasets import Dataset
 from torch.nn.functional import logsigmoid
 from transformers import AutoTokenizer
 from tunesmith.runtime.pairs import PairCollator
-from tunesmith.testing.small_run import SmallStore, small_model, small_plan, small_plugins, small_session
-from tunesmith.testing.tiny_models import tiny_llama
+from tunesmith.testing.small_run import SmallStore, small_plan, small_plugins, small_session
 from tunesmith_preference.dpo import DpoTrainer
 from tunesmith_preference.losses import LOSSES, Pairs, loss_of
 from tunesmith_preference.options import KINDS, DpoOptions
@@ -29,22 +28,6 @@ IN_TRL: Mapping[str, float] = {
     **{"sigmoid": 0.0, "sigmoid_norm": 0.0, "exo_pair": 0.1, "robust": 0.1, "aot": 0.1, "aot_unpaired": 0.1},
 }
 ROWS = pairs(6)
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A policy and a reference that think differently."""
-    folder = tmp_path_factory.mktemp("models")
-    small_model(folder / "model")
-    small_model(folder / "other")
-    ids = {"bos_token_id": 400, "eos_token_id": 403, "pad_token_id": 401}
-    tiny_llama(seed=1, vocab_size=512, **ids).save_pretrained(folder / "other")
-    return folder
 
 
 def trainer(home: Path, **keys: Any) -> DpoTrainer:

@@ -12,39 +12,21 @@ from tunesmith.contracts import Outcome
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.pairs import PairCollator
 from tunesmith.runtime.session import Session
-from tunesmith.testing.small_run import SmallStore, small_losses, small_model, small_plan, small_plugins, small_session
-from tunesmith.testing.tiny_models import tiny_llama
+from tunesmith.testing.small_run import SmallStore, small_losses, small_model
 from tunesmith.testing.two_processes import Job, run_in_two
 from tunesmith_preference.answers import read_answers
 from tunesmith_preference.options import KINDS
 
 from .small_pairs import pairs
+from .small_stages import small_stage
 
 PLUGIN = "tunesmith_preference.plugin"
 ROWS = pairs(8)
 STEPS: dict[str, Any] = {"disable_shuffling": True, "max_steps": 2, "learning_rate": 1e-3}
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    small_model(folder / "model")
-    small_model(folder / "other")
-    ids = {"bos_token_id": 400, "eos_token_id": 403, "pad_token_id": 401}
-    tiny_llama(seed=1, vocab_size=512, **ids).save_pretrained(folder / "other")
-    return folder
-
-
 def opened(folder: Path, home: Path, rows: Any = ROWS, evals: Any = None, **keys: Any) -> Session:
-    plugins = small_plugins(tested=PLUGIN)
-    folder.mkdir(exist_ok=True)
-    plan = small_plan(folder, plugins, "dpo", model_name_or_path=str(home / "model"), **{**STEPS, **keys})
-    return small_session(plan, plugins, SmallStore(rows), evals or {})
+    return small_stage("dpo", folder, home, rows, evals, **{**STEPS, **keys})
 
 
 def run(*args: Any, **keys: Any) -> tuple[Session, Outcome]:

@@ -14,40 +14,22 @@ import torch
 from tunesmith.contracts import Outcome
 from tunesmith.data.conversation import Tokens
 from tunesmith.runtime.session import Session
-from tunesmith.testing.small_run import SmallStore, small_losses, small_model, small_plan, small_plugins, small_session
-from tunesmith.testing.tiny_models import tiny_llama
+from tunesmith.testing.small_run import SmallStore, small_losses
 from tunesmith.testing.two_processes import Job, run_in_two
 from tunesmith_preference.feedback import FeedbackCollator, FeedbackRows
 from tunesmith_preference.kto import kto_losses
 from tunesmith_preference.options import KtoOptions
 
 from .small_pairs import answered, pairs
+from .small_stages import small_stage
 
 PLUGIN = "tunesmith_preference.plugin"
 ROWS = [{"tokens": row["chosen"], "desirable": number % 4 == 0} for number, row in enumerate(pairs(8))]
 STEPS: dict[str, Any] = {"disable_shuffling": True, "max_steps": 3, "learning_rate": 1e-3, "pref_beta": 0.5}
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    small_model(folder / "model")
-    small_model(folder / "other")
-    ids = {"bos_token_id": 400, "eos_token_id": 403, "pad_token_id": 401}
-    tiny_llama(seed=1, vocab_size=512, **ids).save_pretrained(folder / "other")
-    return folder
-
-
 def opened(folder: Path, home: Path, rows: Any = ROWS, evals: Any = None, **keys: Any) -> Session:
-    plugins = small_plugins(tested=PLUGIN)
-    folder.mkdir(exist_ok=True)
-    plan = small_plan(folder, plugins, "kto", model_name_or_path=str(home / "model"), **{**STEPS, **keys})
-    return small_session(plan, plugins, SmallStore(rows), evals or {})
+    return small_stage("kto", folder, home, rows, evals, **{**STEPS, **keys})
 
 
 def run(*args: Any, **keys: Any) -> tuple[Session, Outcome]:

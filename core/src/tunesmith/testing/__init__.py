@@ -34,6 +34,7 @@ SUITES = {
     "OptimizerSuite": "optimizer_suite",
     "AcceleratorSuite": "accelerator_suite",
     "QuantizerSuite": "quantizer_suite",
+    "PackedLayersSuite": "packed_layers_suite",
     "BackendSuite": "backend_suite",
     "EngineSuite": "engine_suite",
     "RewardSuite": "reward_suite",

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tunesmith.contracts import Optimizer
 from tunesmith.runtime.low_rank import Subspace, leading, random
-from tunesmith.runtime.weight_by_weight import (
-    WeightByWeight,
-    adam_defaults,
-    adam_direction,
-    adamw,
-    check_single_process,
-    decay,
-)
-from tunesmith.runtime.weight_groups import linear_weights, split
+from tunesmith.runtime.projected_optimizer import ProjectedOptimizer
+from tunesmith.runtime.weight_by_weight import Rule, adam_direction, adamw, decay
 
 from tunesmith_apollo.options import ApolloOptions
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
     from tunesmith.plan import Plan
 
 TINY = 1e-8
@@ -33,25 +24,19 @@ GROWTH = 1.01
 STRIDE = 1_000_003
 
 
-class ApolloOptimizer(Optimizer):
+class ApolloOptimizer(ProjectedOptimizer):
     """Scaled gradients for the linear layers of ``apollo_target``, AdamW for everything else."""
 
+    stem = "apollo"
+
     def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
         self.options = plan.options(ApolloOptions)
 
-    def arguments(self, plan: Plan) -> dict[str, Any]:
-        """Weights that move at once leave no norm of all gradients to clip by."""
-        return {"max_grad_norm": 0.0} if self.options.apollo_layerwise else {}
-
-    def build(self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any) -> torch.optim.Optimizer:
-        """Over ``groups``, each parted into what is scaled and the rest.
-
-        :raises TunesmithError: ``apollo_target`` names no layer that learns, or the run has several processes.
-        """
+    def facts(self) -> dict[str, Any]:
+        """How gradients are scaled."""
         options = self.options
-        if options.apollo_layerwise:
-            check_single_process("apollo_layerwise", arguments)
-        extras = {
+        return {
             "rank": options.apollo_rank,
             "interval": options.apollo_update_interval,
             "factor": math.sqrt(options.apollo_scale),
@@ -60,10 +45,10 @@ class ApolloOptimizer(Optimizer):
             "channels": options.apollo_scale_type == "channel",
             "front": options.apollo_scale_front,
         }
-        chosen = linear_weights(model, options.apollo_target, "apollo_target")
-        seeds = {weight: arguments.seed + STRIDE * n for n, weight in enumerate(chosen)}
-        parts = split(groups, chosen, extras)
-        return WeightByWeight(parts, partial(step, seeds), adam_defaults(arguments), at_once=options.apollo_layerwise)
+
+    def rule(self, projected: Iterable[torch.Tensor], arguments: Any) -> Rule:
+        """APOLLO's step, with seeds of each weight's own."""
+        return partial(step, {weight: arguments.seed + STRIDE * n for n, weight in enumerate(projected)})
 
 
 def step(

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tunesmith.contracts import Optimizer
 from tunesmith.runtime.low_rank import Subspace, leading
-from tunesmith.runtime.weight_by_weight import (
-    WeightByWeight,
-    adam_defaults,
-    adam_direction,
-    adamw,
-    check_single_process,
-    decay,
-)
-from tunesmith.runtime.weight_groups import linear_weights, split
+from tunesmith.runtime.projected_optimizer import ProjectedOptimizer
+from tunesmith.runtime.weight_by_weight import Rule, adam_direction, adamw, decay
 
 from tunesmith_galore.four_bits import grow, shrink
 from tunesmith_galore.options import GaloreOptions
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
     from tunesmith.plan import Plan
 
 #: How alike the last subspaces must be, and how many of them, before new ones are looked for half as often
@@ -30,33 +21,29 @@ if TYPE_CHECKING:
 ALIKE, RECENT = 0.4, 5
 
 
-class GaloreOptimizer(Optimizer):
+class GaloreOptimizer(ProjectedOptimizer):
     """Adam on projected gradients for the linear layers of ``galore_target``, AdamW for everything else."""
 
+    stem = "galore"
+
     def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
         self.options = plan.options(GaloreOptions)
 
-    def arguments(self, plan: Plan) -> dict[str, Any]:
-        """Weights that move at once leave no norm of all gradients to clip by."""
-        return {"max_grad_norm": 0.0} if self.options.galore_layerwise else {}
-
-    def build(self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any) -> torch.optim.Optimizer:
-        """Over ``groups``, each parted into what is projected and the rest.
-
-        :raises TunesmithError: ``galore_target`` names no layer that learns, or the run has several processes.
-        """
+    def facts(self) -> dict[str, Any]:
+        """What gradients are projected to."""
         options = self.options
-        if options.galore_layerwise:
-            check_single_process("galore_layerwise", arguments)
-        extras = {
+        return {
             "rank": options.galore_rank,
             "interval": options.galore_update_interval,
             "scale": options.galore_scale,
             "kind": "both" if options.galore_proj_type == "full" else options.galore_proj_type,
             "quantize": options.galore_quantize,
         }
-        parts = split(groups, linear_weights(model, options.galore_target, "galore_target"), extras)
-        return WeightByWeight(parts, step, adam_defaults(arguments), at_once=options.galore_layerwise)
+
+    def rule(self, projected: Iterable[torch.Tensor], arguments: Any) -> Rule:
+        """GaLore's step."""
+        return step
 
 
 def step(weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
