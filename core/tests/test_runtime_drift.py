@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tunesmith.errors import TunesmithError
 from tunesmith.host_options import DataOptions, ModelOptions, RunOptions
-from tunesmith.plan import Plan
+from tunesmith.plan import ModelWish, Plan
 from tunesmith.runtime.checkpoint import Checkpoint, Manifest
 from tunesmith.runtime.drift import check_drift
+from tunesmith.runtime.fingerprints import role_hash
 from tunesmith.testing.hand_plan import hand_plan
 
 THEN = {"data": "a", "template": "b", "tokenizer": "c", "tuner": "d"}
@@ -52,6 +54,26 @@ def test_keys_of_what_did_not_change_are_left_out(found: Checkpoint) -> None:
 def test_a_change_that_no_key_explains_is_told_without_keys(found: Checkpoint) -> None:
     with pytest.raises(TunesmithError, match=r"template changed since it was written\."):
         check_drift(found, THEN | {"template": "x"}, plan())
+
+
+def test_another_model_of_a_role_is_another_run(tmp_path: Path) -> None:
+    def write(folder: Path, config: str, size: int) -> str:
+        folder.mkdir(exist_ok=True)
+        (folder / config).write_text("{}")
+        (folder / "weights.safetensors").write_bytes(bytes(size))
+        return str(folder)
+
+    model, adapter = write(tmp_path / "model", "config.json", 8), write(tmp_path / "adapter", "adapter_config.json", 8)
+    wish = ModelWish("reference", model, (adapter,))
+    before = role_hash(plan(), wish)
+    assert role_hash(plan(), wish) == before
+    assert role_hash(plan(), replace(wish, bits=4)) != before
+    write(tmp_path / "adapter", "adapter_config.json", 9)
+    after = role_hash(plan(), wish)
+    assert after != before
+    write(tmp_path / "model", "config.json", 9)
+    assert role_hash(plan(), wish) != after
+    assert role_hash(plan(), ModelWish("reference", None, base_of="policy"))
 
 
 def test_a_checkpoint_of_another_program_says_nothing(tmp_path: Path) -> None:

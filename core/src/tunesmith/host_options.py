@@ -142,7 +142,7 @@ class RunOptions:
     disable_shuffling: Annotated[bool, "Learn rows in their order."] = False
     overwrite_output_dir: Annotated[bool, "Start anew in an output folder that holds another run."] = False
     allow_drift: Annotated[
-        tuple[Literal["data", "model", "template", "tokenizer", "tuner"], ...],
+        tuple[Literal["data", "model", "template", "tokenizer", "tuner", "roles"], ...],
         "What may differ from the checkpoint on resuming.",
     ] = ()
     trust_checkpoint: Annotated[bool, "Resume from checkpoint formats that can hold code."] = False

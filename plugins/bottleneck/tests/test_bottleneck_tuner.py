@@ -26,6 +26,7 @@ from transformers import (
     PhiConfig,
     PhiForCausalLM,
 )
+from tunesmith.config import Setting
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import ModelWish
 from tunesmith.testing import TunerSuite
@@ -214,3 +215,11 @@ def test_an_export_that_would_have_to_merge_what_cannot_be_is_refused(tmp_path: 
     plan = replace(hand_plan(adapter_name_or_path=(str(tmp_path),)), command="export")
     plan = replace(plan, models={"policy": ModelWish("policy", "m", adapters=(str(tmp_path),))})
     assert bool(list(tunesmith_check_plan(plan))) is refused
+
+
+@pytest.mark.parametrize("key", ["additional_target", "create_new_adapter"])
+def test_what_only_other_tuners_do_beside_it_is_refused(key: str) -> None:
+    plan = hand_plan(picked={"tuners": "adapter"})
+    asked = replace(plan, unused={key: Setting(True, "run.yaml:3", "lora", given=True)})
+    assert [problem.where for problem in tunesmith_check_plan(asked)] == ["run.yaml:3"]
+    assert not list(tunesmith_check_plan(plan))

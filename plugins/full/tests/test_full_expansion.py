@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
+from tunesmith.config import Setting
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import ModelWish
 from tunesmith.testing import TunerSuite
@@ -29,6 +30,14 @@ MODELS: dict[str, Any] = {
     "experts": tiny_moe,
     "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=16)),
 }
+
+
+def test_it_is_said_that_no_other_tuner_chooses_blocks() -> None:
+    plan = hand_plan(picked={"tuners": "lora"})
+    asked = replace(plan, unused={"use_llama_pro": Setting(True, "run.yaml:3", "full", given=True)})
+    (problem,) = tunesmith_check_plan(asked)
+    assert (problem.where, "for finetuning_type: freeze alone" in problem.what) == ("run.yaml:3", True)
+    assert not list(tunesmith_check_plan(plan))
 
 
 def test_copies_come_after_each_group() -> None:

@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file, save_file
-from tunesmith import TunesmithError, launch, planning, settings
+from tunesmith import TunesmithError, launch
 from tunesmith.errors import ConfigError
-from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.tiny import make_tiny
-
-Make = Callable[..., Plan]
-#: A toy reward: the share of an answer's characters that are vowels, n or t. Chance gives about a tenth.
-LOCAL = """
-from tunesmith import RewardSpec, hookimpl
-from tunesmith.contracts import Reward
-
-TUNESMITH_API = (1, 0)
-
-
-class Singing(Reward):
-    def __init__(self, plan):
-        self.plan = plan
-
-    def score(self, prompts, completions, extras):
-        assert all(row["level"] == 3 and one.turns[-1].text.startswith("Give") for one, row in zip(prompts, extras))
-        return [sum(letter in "aeioutn" for letter in turn.text) / max(len(turn.text), 1) for turn in completions]
-
-
-@hookimpl
-def tunesmith_rewards():
-    return [RewardSpec("singing", f"{__name__}:Singing", "The share of vowels, n and t.")]
-"""
+from tunesmith.testing.small_prompts import Make, history, logged, plan_maker, prompts_home
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model whose words lie far enough apart to be told apart, and prompts."""
-    folder = tmp_path_factory.mktemp("home")
-    make_tiny("qwen3", folder / "model")
-    weights = folder / "model" / "model.safetensors"
-    tensors = {name: value * 8 if "embed" in name or "lm_head" in name else value for name, value in load_file(weights).items()}
-    save_file(tensors, weights, {"format": "pt"})
-    (folder / "tunesmith_local.py").write_text(LOCAL)
-    (folder / "prompts.json").write_text(json.dumps([{"instruction": f"Give me {n}.", "level": 3} for n in range(8)]))
-    pairs = [{"instruction": f"Give me {n}.", "chosen": "GLADLY", "rejected": "never"} for n in range(8)]
-    (folder / "pairs.json").write_text(json.dumps(pairs))
-    columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-    info = {"prompts": {"file_name": "prompts.json"}, "pairs": {"file_name": "pairs.json", "ranking": True, "columns": columns}}
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-    return folder
+    return prompts_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -64,28 +25,7 @@ def plugins(home: Path) -> Plugins:
 
 @pytest.fixture(scope="module")
 def make(plugins: Plugins, home: Path) -> Make:
-    def make_plan(**keys: Any) -> Plan:
-        given = {"model_name_or_path": str(home / "model"), "dataset_dir": str(home), "dataset": "prompts", "template": "qwen3"}
-        given |= {"stage": "grpo", "backend": "cpu", "data_cache_dir": str(home / "cache"), "verbosity": "error"}
-        given |= {"disable_gradient_checkpointing": True, "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
-        given |= {
-            "per_device_train_batch_size": 16,
-            "learning_rate": 1e-2,
-            "lr_scheduler_type": "constant",
-            "max_new_tokens": 4,
-        }
-        return planning.make(settings.read(plugins, {"do_train": True, **given, **keys}, environ={}), plugins, "train")
-
-    return make_plan
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    return entries
-
-
-def logged(folder: Path, name: str) -> list[float]:
-    return [entry[name] for entry in history(folder) if name in entry]
+    return plan_maker(home, plugins, stage="grpo", per_device_train_batch_size=16, learning_rate=1e-2, max_new_tokens=4)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +48,18 @@ def test_the_reward_rises_clearly_above_chance(
     assert {"rewards/singing/mean", "completions/mean_length"} <= set(history(folder)[0])
     assert ("kl" in history(folder)[0]) == bool(keys.get("beta"))
     assert not list(folder.rglob("*.bin")) + list(folder.rglob("*.pt"))
+
+
+@pytest.mark.parametrize("stage", ["grpo", "rloo"])
+@pytest.mark.parametrize("keys", [{"pissa_init": True}, {"finetuning_type": "adalora"}], ids=["pissa", "adalora"])
+def test_the_reference_is_the_policy_as_it_starts(
+    stage: str, keys: dict[str, Any], make: Make, plugins: Plugins, home: Path
+) -> None:
+    """Also where an adapter has taken a part of the weights, and where a model cannot have two adapters."""
+    folder = home / f"start-{stage}-{next(iter(keys))}"
+    given = {"finetuning_type": "lora", "reward_funcs": "singing", "num_generations": 8, "beta": 0.1, "max_steps": 1, **keys}
+    launch.train(make(stage=stage, output_dir=str(folder), **given), plugins)
+    assert logged(folder, "kl")[0] == pytest.approx(0, abs=1e-5)
 
 
 def test_trl_starts_from_the_ids_that_our_renderer_made(make: Make, plugins: Plugins, home: Path) -> None:

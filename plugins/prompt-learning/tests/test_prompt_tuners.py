@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from tunesmith.config import Setting
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import DatasetPlan, ModelWish, Plan
 from tunesmith.spec import options_of
@@ -213,3 +214,11 @@ def test_stages_that_score_or_generate_are_refused() -> None:
 def test_other_runs_are_none_of_their_business() -> None:
     assert found("prompt", {"packing": False}) == found("prefix", {"disable_gradient_checkpointing": True}) == []
     assert not list(tunesmith_check_plan(hand_plan(PromptOptions(), picked={"tuners": "lora"}, packing=True)))
+
+
+@pytest.mark.parametrize("key", ["additional_target", "create_new_adapter"])
+def test_what_only_other_tuners_do_beside_it_is_refused(key: str) -> None:
+    plan = hand_plan(PromptOptions(), picked={"tuners": "prompt"})
+    asked = replace(plan, unused={key: Setting(True, "run.yaml:3", "lora", given=True)})
+    assert [problem.where for problem in tunesmith_check_plan(asked)] == ["run.yaml:3"]
+    assert not list(tunesmith_check_plan(plan))

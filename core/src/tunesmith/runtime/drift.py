@@ -10,6 +10,7 @@ from typing import Any
 
 from tunesmith.errors import TunesmithError
 from tunesmith.host_options import DataOptions, ModelOptions
+from tunesmith.known_keys import HOST, TRANSFORMERS
 from tunesmith.model_folder import read_json
 from tunesmith.plan import Plan, is_secret
 from tunesmith.runtime.checkpoint import Checkpoint
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 def check_drift(checkpoint: Checkpoint, now: Mapping[str, str], plan: Plan) -> None:
     """Refuse to go on when what the checkpoint was made from has changed.
 
-    :param now: fingerprint by name (``data``, ``template``, ``tokenizer``, ``tuner``, ``model``) of this run.
+    :param now: fingerprint by name (``data``, ``template``, ``tokenizer``, ``tuner``, ``model``, ``roles``) of this run.
     :raises TunesmithError: names everything that changed and ``allow_drift`` does not, and the keys that differ.
     """
     if checkpoint.manifest is None:
@@ -52,5 +53,7 @@ def _suspects(plan: Plan, changed: Collection[str]) -> Iterable[str]:
     if "tuner" in changed:
         tuner = plan.the("tuners").owner.plugin
         yield from (key for key, setting in plan.settings.items() if key == "finetuning_type" or setting.owner == tuner)
+    if "roles" in changed:
+        yield from (key for key, setting in plan.settings.items() if setting.owner not in (HOST, TRANSFORMERS))
     for kind in (DataOptions, ModelOptions) if set(changed) - {"tuner"} else ():
         yield from (item.name for item in fields(kind) if item.name in plan.settings)

@@ -13,13 +13,16 @@ from tunesmith.contracts import Renderer
 from tunesmith.data.arrays import read_manifest
 from tunesmith.data.flow import Prepared
 from tunesmith.data.tokenizer_files import tokenizer_files
-from tunesmith.plan import Plan
+from tunesmith.model_stores import place_in
+from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
+from tunesmith.role_specs import POLICY
 from tunesmith.spec import options_of
 
 
 def fingerprints(plan: Plan, plugins: Plugins, model: Path, data: str, renderer: Renderer | None) -> dict[str, str]:
-    """Name → hash: ``data``, ``model``, ``template`` (where there is one), ``tokenizer`` and ``tuner``.
+    """Name → hash: ``data``, ``model``, ``template`` (where there is one), ``tokenizer``, ``tuner``, and ``roles`` where there
+    are further models (a reference, a reward model).
 
     :param model: the folder of the model and its tokenizer.
     :param data: the fingerprint of the examples before templates and tokenizers had a part in them.
@@ -30,6 +33,9 @@ def fingerprints(plan: Plan, plugins: Plugins, model: Path, data: str, renderer:
         "tokenizer": tokenizer_hash(plan, model),
         "tuner": tuner_hash(plan, plugins),
     }
+    others = [wish for role, wish in plan.models.items() if role != POLICY.name]
+    if others:
+        found["roles"] = _sha256(*(role_hash(plan, wish) for wish in others))
     return found if renderer is None else {**found, "template": renderer.fingerprint}
 
 
@@ -55,8 +61,21 @@ def _without(value: Any, names: set[str]) -> Any:
 
 def model_hash(folder: Path) -> str:
     """Changes with the configuration and with names and sizes of the weight files; their content is too much to read."""
+    return _folder_hash(folder, "config.json")
+
+
+def role_hash(plan: Plan, wish: ModelWish) -> bytes:
+    """Changes with the model that plays a role, its adapters and its bits; the policy as it starts has no own weights."""
+    inner = plan["adapter_folder"] if "adapter_folder" in plan.settings else None
+    adapters = [_folder_hash(place_in(plan, name).found() / (inner or ""), "adapter_config.json") for name in wish.adapters]
+    own = "" if wish.base_of or not wish.path else model_hash(place_in(plan, wish.path).found())
+    return json.dumps([wish.role, own, adapters, wish.bits, wish.head]).encode()
+
+
+def _folder_hash(folder: Path, config: str) -> str:
     weights = sorted((file.name, file.stat().st_size) for file in folder.glob("*.safetensors"))
-    return _sha256((folder / "config.json").read_bytes(), json.dumps(weights).encode())
+    file = folder / config
+    return _sha256(file.read_bytes() if file.is_file() else b"", json.dumps(weights).encode())
 
 
 def tokenizer_hash(plan: Plan, folder: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith import AdapterMark, Problem, TunerSpec, hookimpl
+from tunesmith.adapter_checks import not_with
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
@@ -38,7 +39,9 @@ def tunesmith_tuners() -> list[TunerSpec]:
 
 @hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
-    """An adapter whose middle is bent cannot be folded into weights, which is what an export does."""
+    """What an adapter of this kind cannot have beside it; and one whose middle is bent cannot be folded into weights."""
+    if any(chosen.name == TUNER.name for chosen in plan.picked("tuners")):
+        yield from not_with(plan, TUNER.name)
     if plan.command != "export" or "policy" not in plan.models:
         return
     for name in plan.models["policy"].adapters:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tunesmith import TunesmithError
 from tunesmith.contracts import Tuner
+from tunesmith.runtime.whole_weights import size_of
 
 from tunesmith_bottleneck.network import NAME, Bottleneck, Form, fold, insert, remove
 from tunesmith_bottleneck.options import BottleneckOptions
@@ -107,8 +108,8 @@ class AdapterTuner(Tuner):
     def describe(self, model: PreTrainedModel) -> list[str]:
         """How many networks there are, and how much learns."""
         held = [network for _, network in _networks(model)]
-        learns = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-        total = sum(weight.numel() for weight in model.parameters())
+        learns = sum(size_of(weight) for weight in model.parameters() if weight.requires_grad)
+        total = sum(size_of(weight) for weight in model.parameters())
         form = held[0].form
         return [
             f"{len(held)} {form.type} adapters, {form.size} wide: {learns:,} of {total:,} weights learn ({learns / total:.2%})"

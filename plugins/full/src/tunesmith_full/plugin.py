@@ -41,6 +41,10 @@ def tunesmith_commands() -> list[CommandSpec]:
 @hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """A frozen model that has nothing left to learn, or too few layers, is known before it is loaded."""
+    if "use_llama_pro" in plan.unused and plan.unused["use_llama_pro"].value and plan.command == "train":
+        hint = "Write finetuning_type: freeze, or name the added blocks to another tuner: lora_target: re:.*layers\\.(3|7)\\..*"
+        where = plan.unused["use_llama_pro"].origin
+        yield Problem(where, "use_llama_pro chooses blocks for finetuning_type: freeze alone", hint)
     if not any(chosen.name == "freeze" for chosen in plan.picked("tuners")):
         return
     from tunesmith_full.options import FreezeOptions

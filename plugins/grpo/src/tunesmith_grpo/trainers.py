@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from transformers import Trainer
 from trl import DistillationTrainer, GRPOTrainer, RLOOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -58,16 +60,46 @@ class PromptTrainer(SessionTrainer):
         """Nothing is told to anybody."""
 
 
+#: Stands where trl looks for a reference model that is the policy with its tuner switched off.
+SWITCHED_OFF = object()
+
+
 class GroupTrainer(PromptTrainer):
-    """With the reference model that the plan says: trl would load one by itself, without what the plan says of it."""
+    """With the reference model that the plan says: trl would load one by itself, or switch adapters off in a way that gives
+    another model than the run began with where an adapter has moved a part of the weights into itself (PiSSA)."""
 
     def __init__(self, *args: Any, session: Session, beta: float, **kwargs: Any) -> None:
-        super().__init__(*args, session=session, **kwargs)
+        with _without_copies(session.models["policy"]):
+            super().__init__(*args, session=session, **kwargs)
         self.beta: float = beta
         reference = session.models.get("reference")
-        if reference is not None and reference is not session.models["policy"]:
+        if reference is session.models["policy"]:
+            self.ref_model: Any = SWITCHED_OFF
+        elif reference is not None:
             add_fused_lm_head(reference, temperature=self.temperature)
-            self.ref_model: Any = self.accelerator.prepare_model(reference, evaluation_mode=True)
+            self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """How likely each token of the answers is to a model."""
+        if model is not SWITCHED_OFF:
+            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        with self.session.answering_as("reference") as reference:
+            return super()._get_per_token_logps_and_entropies(reference, *args, **kwargs)
+
+
+@contextmanager
+def _without_copies(policy: Any) -> Iterator[None]:
+    """trl's RLOO copies every adapter into one named ref. Nobody here asks it, and not every kind can have a second."""
+    if not is_peft_model(policy):
+        yield
+        return
+    own = type(policy).get_parameter
+    policy.add_adapter = lambda *_: None
+    policy.get_parameter = lambda name: own(policy, name.replace(".ref.", ".default."))
+    try:
+        yield
+    finally:
+        del policy.add_adapter, policy.get_parameter
 
 
 class GrpoTrainer(GroupTrainer, GRPOTrainer):
@@ -80,3 +112,8 @@ class RlooTrainer(GroupTrainer, RLOOTrainer):
 
 class DistillTrainer(PromptTrainer, DistillationTrainer):
     """On-policy distillation (Agarwal et al. 2024, arXiv:2306.13649): a teacher judges every token that the student says."""
+
+    def _get_last_hidden_state(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """What the output head reads, in its number format: over quantised weights some adapters leave another."""
+        states: torch.Tensor = super()._get_last_hidden_state(model, *args, **kwargs)
+        return states.to(model.get_output_embeddings().weight.dtype)

@@ -7,9 +7,11 @@ both happen in a callback: the term's gradient joins that of the loss, and the l
 from __future__ import annotations
 
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTuner
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 from tunesmith import TunesmithError
@@ -106,7 +108,7 @@ def add_orthogonality(model: torch.nn.Module, weight: float) -> None:
 
 def _bare_loss(tuned: Any) -> Any:
     """Without the term that peft adds to a loss which the model itself computes."""
-    tuned.base_model.forward = tuned.base_model.model.forward
+    tuned.base_model.forward = MethodType(BaseTuner.forward, tuned.base_model)
     return tuned
 
 

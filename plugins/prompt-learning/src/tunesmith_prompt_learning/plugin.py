@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tunesmith import AdapterMark, Problem, TunerSpec, hookimpl
+from tunesmith.adapter_checks import not_with
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
@@ -53,6 +54,7 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """Runs in which a learned prompt cannot stand in front of every text."""
     for chosen in plan.picked("tuners"):
         if chosen.name in NAMES:
+            yield from not_with(plan, chosen.name)
             yield from _problems(plan, chosen.name)
 
 
