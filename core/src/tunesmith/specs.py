@@ -30,6 +30,8 @@ class CommandSpec(Spec):
     :param requires: the keys without which it cannot be carried out; a plan lists them as missing.
     :param roles: the models it works with, where no stage says it.
     :param wants: the kinds of example that it reads from datasets, where no stage says it.
+    :param packs: the key that says in how many bits it writes its model, with the quantizer that ``quantization_method`` names.
+    :param packs_with: that quantizer where nobody names one.
     """
 
     section: str = "More commands"
@@ -37,6 +39,8 @@ class CommandSpec(Spec):
     requires: tuple[str, ...] = ()
     roles: tuple[Role, ...] = (POLICY,)
     wants: tuple[ExampleKind, ...] = ()
+    packs: str = ""
+    packs_with: str = ""
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,8 @@ class QuantizerSpec(Spec):
         be trained or merged (always, where there are no ``kernels`` for packed ones), or ``"nothing"``.
     :param layers: what holds the weights: ``"linear"``, kinds of torch's linear layer; ``"tensor"``, torch's own with weights
         that know few operations; or ``"own"``, layers that nobody knows who was not told.
+    :param writes: the bits in which a model that it has quantised can be saved, to be shipped.
+    :param unwritten: why it can save none, where users would expect it to.
     :param plain_with: the switch with which weights stay plain while training and layers compute with what they will be
         (quantisation-aware training), so that they can learn themselves.
     """
@@ -216,6 +222,8 @@ class QuantizerSpec(Spec):
     shards: tuple[int, ...] = ()
     trains: Literal["adapters", "anything", "nothing"] = "adapters"
     layers: Literal["linear", "tensor", "own"] = "linear"
+    writes: tuple[int, ...] = ()
+    unwritten: str = ""
     plain_with: Switch | None = None
 
 
@@ -335,7 +343,13 @@ class EvaluatorSpec(Spec):
 
 @dataclass(frozen=True)
 class ExporterSpec(Spec):
-    """A form a trained model can be shipped in, named in ``export_format``."""
+    """A form a trained model can be shipped in, named in ``export_format``.
+
+    :param takes: ``"adapters"``: it merges the adapters of the plan itself; ``"merged"``: the policy of the plan it gets is a
+        whole model in safetensors files, with its tokenizer and everything else that belongs to it in its folder.
+    """
+
+    takes: Literal["adapters", "merged"] = "merged"
 
 
 @dataclass(frozen=True)

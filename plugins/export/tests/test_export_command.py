@@ -50,7 +50,7 @@ def nothing(here: Path) -> None:
     pass
 
 
-MODEL, OUT = "--model_name_or_path=base", "--export_dir=out"
+MODEL, OUT, TORCHAO = "--model_name_or_path=base", "--export_dir=out", "--quantization_method=torchao"
 
 #: Preparation, command line, and parts of what the user reads.
 REFUSED: dict[str, tuple[Callable[[Path], None], list[str], str, str]] = {
@@ -61,8 +61,11 @@ REFUSED: dict[str, tuple[Callable[[Path], None], list[str], str, str]] = {
     "bits": (nothing, [MODEL, OUT, "--quantization_bit=4"], "cannot be merged into quantised weights", "Leave out"),
     "size": (nothing, [MODEL, OUT, "--export_size=0"], "export_size", "at least 1"),
     "legacy": (nothing, [MODEL, OUT, "--export_legacy_format"], "export_legacy_format is not supported", "safetensors"),
-    "later": (nothing, [MODEL, OUT, "--export_quantization_bit=4"], "not built yet", "tunesmith-export"),
-    "hub": (nothing, [MODEL, OUT, "--export_hub_model_id=a/b"], "not built yet", "tunesmith-export"),
+    "gptq": (nothing, [MODEL, OUT, "--export_quantization_bit=4"], "gptqmodel 7.7", "bitsandbytes (4 or 8), torchao (4 or 8)"),
+    "no such bits": (nothing, [MODEL, OUT, "--export_quantization_bit=3", TORCHAO], "can write 4 or 8 bits", TORCHAO[2:13]),
+    "no kernels": (nothing, [MODEL, OUT, "--export_quantization_bit=4", TORCHAO], "by cutlass kernels, which do not run", ""),
+    "hub": (nothing, [MODEL, OUT, "--export_hub_model_id=a/b"], "the hub is switched off", "Unset HF_HUB_OFFLINE"),
+    "hub name": (nothing, [MODEL, OUT, "--export_hub_model_id=a/b/c"], "is no name of the hub", "organisation/name"),
     "form": (nothing, [MODEL, OUT, "--export_format=safetensor"], "no exporter 'safetensor'", "Did you mean 'safetensors'?"),
     "no adapter": (nothing, [MODEL, OUT, "--adapter_name_or_path=gone"], "there is no folder gone", ""),
     "a model as adapter": (nothing, [MODEL, OUT, "--adapter_name_or_path=base"], "bears no mark", "An adapter's folder"),

@@ -24,6 +24,8 @@ def quantize(draft: Draft) -> None:
         for role, wish in draft.models.items():
             if wish.path:
                 draft.models[role] = _quantized(draft, wish)
+        if draft.command.packs and draft.value(draft.command.packs):
+            _choose_to_write(draft, draft.command.packs)
         if draft.given(METHOD) and not draft.picked(AXIS) and not any(wish.bits for wish in draft.models.values()):
             draft.notices.append(f"{METHOD}: {draft.value(METHOD)} does nothing without quantization_bit")
     draft.notices += _other_bases(draft)
@@ -96,6 +98,35 @@ def _asked_for(draft: Draft, wish: ModelWish) -> Offer[QuantizerSpec] | None:
         what = f"{name} cannot quantise a model while it is loaded: it reads models that were quantised by it before"
         draft.problem(key, what, f"Give such a model and leave out {key}, or choose another {METHOD}.")
     return None
+
+
+def _choose_to_write(draft: Draft, key: str) -> None:
+    """The quantizer that a command writes its model with."""
+    wanted = str(draft.value(METHOD)) if draft.given(METHOD) else draft.command.packs_with
+    names = {alias: offer.spec.name for offer in draft.plugins.quantizers for alias in offer.spec.aliases}
+    choose_named(draft, AXIS, METHOD if draft.given(METHOD) else key, names.get(wanted, wanted))
+    spec = next(iter(draft.picked(AXIS)), None)
+    bits = draft.value(key)
+    if spec is None or not (why := _cannot_write(draft, spec, bits)):
+        return
+    specs = [offer.spec for offer in draft.plugins.quantizers if offer.spec.writes]
+    able = ", ".join(f"{one.name} ({_listed(one.writes)})" for one in specs)
+    draft.problem(key, f"{key}: {bits} cannot be done: {why}", f"Write {METHOD} with one that can: {able}.")
+
+
+def _cannot_write(draft: Draft, spec: QuantizerSpec, bits: int) -> str:
+    if not spec.writes:
+        return spec.unwritten or f"what {spec.name} has quantised cannot be saved"
+    if bits not in spec.writes:
+        return f"{spec.name} can write {_listed(spec.writes)} bits"
+    lacking = [
+        kind for kind in spec.kernels.get(bits, ()) for backend in draft.picked("backends") if kind not in backend.kernels
+    ]
+    return f"{spec.name} quantises to {bits} bits by {lacking[0]} kernels, which do not run here" if lacking else ""
+
+
+def _listed(bits: tuple[int, ...]) -> str:
+    return " or ".join(map(str, bits))
 
 
 # ---- quantised before ------------------------------------------------------------------------------------------------

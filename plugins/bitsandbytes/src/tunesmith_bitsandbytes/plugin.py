@@ -24,6 +24,7 @@ SPEC = QuantizerSpec(
     # Four bits and, for every 64 weights, a scale of 8 bits (32 without double quantisation); eight bits and a scale a row.
     stores={4: 4.127, 8: 8.1},
     shards=(4,),
+    writes=(4, 8),
 )
 #: Keys that say something of four bits only, and what they are when they say nothing.
 FOUR_ONLY = ("quantization_type", "double_quantization", "quantization_device_map")

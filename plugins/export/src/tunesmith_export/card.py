@@ -62,6 +62,8 @@ def _figures(report: Mapping[str, Any]) -> Iterator[str]:
     for merge in report["adapters"]:
         yield _row(f"{merge['adapter']}: with the adapter, and without it", merge["change"])
         yield _row(f"{merge['adapter']}: merged, and as an adapter", merge["gap"])
+    if "quantizer" in report:
+        yield _row(f"quantised to {report['bits']} bits by {report['quantizer']}, and not", report["quantized_gap"])
     yield _row("read back from this folder, and as it was written", report["read_back"])
 
 

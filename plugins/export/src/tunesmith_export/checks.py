@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith import Notice, Problem
+from tunesmith.model_folder import HUB_NAME, is_offline
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
@@ -25,13 +26,28 @@ def problems(plan: Plan) -> Iterator[Problem]:
         origin = plan.settings["quantization_bit"].origin
         yield Problem(origin, "adapters cannot be merged into quantised weights", "Leave out quantization_bit.")
         return
+    yield from _upload_problems(plan)
+    if plan["export_quantization_bit"] and plan["export_format"] != "safetensors":
+        what = f"export_quantization_bit is for safetensors, and export_format is {plan['export_format']}"
+        yield Problem(plan.settings["export_quantization_bit"].origin, what, "Leave one of them out.")
     if wish.packed:
         method, where = wish.quantizer.partition("@")[0], plan.settings["model_name_or_path"].origin
         yield Problem(where, f"{wish.path} holds weights quantised by {method}", "Give the model they were made from.")
 
 
+def _upload_problems(plan: Plan) -> Iterator[Problem]:
+    name, origin = plan["export_hub_model_id"], plan.settings["export_hub_model_id"].origin
+    if name and not HUB_NAME.fullmatch(name):
+        yield Problem(origin, f"{name} is no name of the hub", "Such a name looks like organisation/name.")
+    elif name and is_offline():
+        yield Problem(origin, "the hub is switched off", "Unset HF_HUB_OFFLINE, or leave export_hub_model_id out.")
+
+
 def notices(plan: Plan) -> Iterator[Notice]:
     """What a user should know of how the export goes."""
+    if plan["export_quantization_dataset"]:
+        chosen = ", ".join(one.name for one in plan.picked("quantizers")) or "an export that quantises nothing"
+        yield Notice(f"export_quantization_dataset is not read: {chosen} looks at no data")
     if "policy" not in plan.models or not plan.models["policy"].adapters:
         return
     plugins = Plugins(without=plan.without, only=plan.only, local=Path(plan.local) if plan.local else None)

@@ -11,41 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith import TunesmithError
 from tunesmith.contracts import Backend, Exporter, Renderer
-from tunesmith.data.conversation import Conversation, Text, Turn
-from tunesmith.data.tokens import make_encoder
 from tunesmith.model_heads import VALUE_HEAD
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.durable_files import open_as_usual, write_json, write_text
-from tunesmith.runtime.loading import adapter_folder, load_base, load_tokenizer, model_folder, value_head_folder
+from tunesmith.runtime.loading import load_base, value_head_folder
 from tunesmith.runtime.stopping import DRAWING, stop_ids
-from tunesmith.templates import make_renderer
 
 from tunesmith_export import weight_files
-from tunesmith_export.answers import QUESTIONS, Answers, Difference, answers, difference
+from tunesmith_export.answers import Answers, Difference, answers, difference
 from tunesmith_export.by_layer import LayerRoad, check, prepare
 from tunesmith_export.card import model_card
 from tunesmith_export.device import Processor
 from tunesmith_export.merging import Merge, find_adapters, merge_all
 from tunesmith_export.options import ExportOptions
 from tunesmith_export.whole import whole_model_reason
+from tunesmith_export.words import Words, words_of
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel
 
 REPORT = "export_report.json"
 #: How far what is read back may be from what was written, as a share of the spread: the same numbers, so next to nothing.
 READ_BACK = 1e-4
-
-
-@dataclass(frozen=True)
-class Words:
-    """What turns conversations into ids. ``home`` is the folder that it was read from."""
-
-    home: Path
-    tokenizer: PreTrainedTokenizerBase
-    renderer: Renderer
-    prompts: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ class SafetensorsExporter(Exporter):
         :raises TunesmithError: an adapter cannot be merged, or a check failed.
         """
         backend, adapters = self._backend(plan), find_adapters(plan, self._plugins, plan.models["policy"].adapters)
-        words = self._words(plan, plan.models["policy"])
+        words = words_of(plan, self._plugins, plan.models["policy"])
         road, why = self._road(plan, backend, [folder for folder, _ in adapters])
         merge = self._merge_whole if road is None else partial(self._merge, road)
         written = merge(plan, backend, words, directory)
@@ -128,17 +116,6 @@ class SafetensorsExporter(Exporter):
         backend: Backend = self._plugins.backends.get(plan.the("backends").wanted).load()(plan)
         return backend
 
-    # -- what is talked with -------------------------------------------------------------------------------------------
-
-    def _words(self, plan: Plan, wish: ModelWish) -> Words:
-        home = _home(plan, wish)
-        there = replace(plan, models={"policy": replace(wish, path=str(home), adapters=())})
-        renderer = make_renderer(plan, self._plugins, home)
-        encoder = make_encoder(there, renderer)
-        asked = (Conversation((Turn("user", (Text(question),)),)) for question in QUESTIONS)
-        prompts = tuple(tuple(encoder.ids(renderer.render(talk, generation_prompt=True))) for talk in asked)
-        return Words(home, load_tokenizer(there, there.models["policy"]), renderer, prompts)
-
     # -- writing and reading back --------------------------------------------------------------------------------------
 
     def _beside(self, plan: Plan, directory: Path, model: PreTrainedModel, words: Words) -> dict[str, Any]:
@@ -169,13 +146,6 @@ class SafetensorsExporter(Exporter):
         if not found.typical <= READ_BACK:
             raise TunesmithError(f"Read back, the exported model answers differently: logits are off by {found.typical:.2g}.")
         return found
-
-
-def _home(plan: Plan, wish: ModelWish) -> Path:
-    """The folder of the tokenizer and template that the model was last trained with."""
-    folders = [adapter_folder(plan, name) for name in wish.adapters]
-    own = [folder for folder in reversed(folders) if (folder / "tokenizer_config.json").is_file()]
-    return own[0] if own else model_folder(plan, str(wish.path))
 
 
 def _write_modelfile(file: Path, renderer: Renderer) -> dict[str, str]:

@@ -20,12 +20,15 @@ COMMAND = CommandSpec(
     section="Run",
     picks=("templates", "backends", "quantizers", "exporters"),
     requires=("model_name_or_path", "export_dir"),
+    packs="export_quantization_bit",
+    packs_with="gptq",  # what these files have meant so far
 )
 
 SAFETENSORS = ExporterSpec(
     name="safetensors",
     load="tunesmith_export.exporter:SafetensorsExporter",
     summary="Sharded safetensors with tokenizer, template, model card and Modelfile.",
+    takes="adapters",
 )
 
 

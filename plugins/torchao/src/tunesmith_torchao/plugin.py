@@ -33,6 +33,7 @@ SPEC = QuantizerSpec(
     kernels={4: ("cutlass",)},
     packages={4: ("mslk",)},
     layers="tensor",
+    writes=(4, 8),
     plain_with=Switch("quantization_aware"),
 )
 GROUPS = (32, 64, 128, 256)
