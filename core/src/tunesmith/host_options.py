@@ -39,6 +39,7 @@ class ModelOptions:
     infer_dtype: Annotated[
         Literal["auto", "float16", "bfloat16", "float32"], "Number format of the weights for inference and export."
     ] = "auto"
+    serve_adapters: Annotated[tuple[str, ...], "Adapters that requests may ask for by name, each as name=path."] = ()
     use_kv_cache: Annotated[bool, "Keep keys and values between generated tokens."] = True
     quantization_method: Annotated[str, "How weights are held in few bits, once quantization_bit asks for it."] = _PICKS[
         "quantization_method"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.defaults.launchers import TOLD
 from tunesmith.errors import TunesmithError
+from tunesmith.further_adapters import further_adapters
 from tunesmith.model_stores import fetch_place
 from tunesmith.plan import DatasetPlan, Plan
 from tunesmith.plugins import Plugins
@@ -179,6 +180,7 @@ def fetch(plan: Plan, plugins: Plugins) -> Plan:
     :raises TunesmithError: one cannot be had.
     """
     names = [name for wish in plan.models.values() for name in (wish.path, *wish.adapters) if name]
+    names += further_adapters(plan).values()
     places = {name: fetch_place(name, plan, plugins) for name in dict.fromkeys(names) if not Path(name).expanduser().is_dir()}
     datasets = tuple(_versioned(dataset, plan, plugins) for dataset in plan.datasets)
     return replace(plan, places=places, datasets=datasets)

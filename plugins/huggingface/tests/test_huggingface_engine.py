@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,14 @@ from tunesmith.testing.engine_suite import ASKED, GREEDY, RANDOM, EngineSuite, c
 from tunesmith_huggingface.engine import HuggingfaceEngine
 from tunesmith_huggingface.picking import Picker
 from tunesmith_huggingface.plugin import tunesmith_engines
+from tunesmith_huggingface.schemas import Schemas
 
 SPEC = tunesmith_engines()[0]
 
 
 class TestHuggingfaceEngine(EngineSuite):
     spec: ClassVar[EngineSpec] = SPEC
+    schemas = True
 
     def test_a_beam_search_is_that_of_plain_generate(self, engine: Engine, folder: Path) -> None:
         ids = engine.encode(ASKED[0])
@@ -129,6 +132,7 @@ class TestHuggingfaceEngine(EngineSuite):
 
 class TestOnAnotherTokenizer(EngineSuite):
     spec: ClassVar[EngineSpec] = SPEC
+    schemas = True
     family = "gemma3"
 
 
@@ -179,3 +183,22 @@ def test_marks_of_tool_calls_are_text_and_other_special_tokens_are_not(
     }
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     assert special - hidden == ({shown} if shown else set())
+
+
+@pytest.mark.parametrize(("schema", "what"), [("{", "no JSON"), ('{"type": "nonsense"}', "cannot be followed")])
+def test_a_schema_that_is_none_is_refused(folder_of_llama: Path, schema: str, what: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder_of_llama)
+    with pytest.raises(TunesmithError, match=f"schema.*{what}"):
+        Schemas(tokenizer, 2048, [0]).guide(schema)
+
+
+def test_a_schema_without_its_library_says_what_to_install(folder_of_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(TunesmithError, match="schema needs the package llguidance") as raised:
+        Schemas(AutoTokenizer.from_pretrained(folder_of_llama), 2048, [0]).guide("{}")
+    assert "tunesmith-huggingface[schema]" in raised.value.hint
+
+
+@pytest.fixture(scope="module")
+def folder_of_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny("llama", tmp_path_factory.mktemp("schema") / "model", layers=1)

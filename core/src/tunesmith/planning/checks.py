@@ -8,6 +8,7 @@ from tunesmith.model_folder import read_json
 from tunesmith.output_folder import check_checkpoint, check_output_folder
 from tunesmith.planning.attention import check_attention
 from tunesmith.planning.draft import Draft
+from tunesmith.planning.further_adapters import check_further_adapters
 from tunesmith.planning.models import find_in
 from tunesmith.planning.quantized_checks import check_quantized
 from tunesmith.specs import AcceleratorSpec, BackendSpec
@@ -208,6 +209,7 @@ CHECKS: tuple[Check, ...] = (
     _validation,
     _streaming,
     _adapters,
+    check_further_adapters,
     _optimizer,
     _sharing,
     check_quantized,

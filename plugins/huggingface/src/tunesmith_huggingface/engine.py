@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from tunesmith.contracts import Backend, Delta, Engine, Renderer, Request
@@ -19,13 +20,20 @@ from tunesmith.runtime.answering import Answer
 from tunesmith.runtime.hidden_tokens import hidden_tokens
 
 from tunesmith_huggingface import sampling
+from tunesmith_huggingface.adapters import load_models
 from tunesmith_huggingface.jobs import Job, Said, read
-from tunesmith_huggingface.loaded import Loaded, limits_of, server_of
+from tunesmith_huggingface.loaded import Loaded, limits_of, server_of, vocabulary_of
 from tunesmith_huggingface.loop import Loop
 from tunesmith_huggingface.picking import Picker
+from tunesmith_huggingface.schemas import Schemas
+from tunesmith_huggingface.vectors import ROWS, check_embeds, check_rows, check_scores, embed_batch, score_batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+T = TypeVar("T")
+Ids = Sequence[Sequence[int]]
 
 
 class HuggingfaceEngine(Engine):
@@ -42,7 +50,7 @@ class HuggingfaceEngine(Engine):
 
         :raises TunesmithError: one of them is not there or does not fit.
         """
-        from tunesmith.runtime.loading import load_model, load_tokenizer
+        from tunesmith.runtime.loading import load_tokenizer
         from tunesmith.runtime.speaking import no_bars, speak
         from tunesmith.templates import make_renderer
 
@@ -53,12 +61,25 @@ class HuggingfaceEngine(Engine):
         tokenizer = load_tokenizer(plan, wish)
         self.renderer = make_renderer(plan, plugins, Path(tokenizer.name_or_path))
         with no_bars():
-            model = load_model(plan, plugins, wish, backend, training=False)
+            models = load_models(plan, plugins, backend)
+        model = models[None]
         hidden = hidden_tokens(self.renderer, tokenizer)
         ends, strings = _ends(model, tokenizer, self.renderer.stop)
-        server = server_of(model, tokenizer.pad_token_id or 0, use_cache=plan["use_kv_cache"])
-        loop = Loop({None: server}, limits_of(server, backend, plan))
-        self._loaded = Loaded(model, tokenizer, make_encoder(plan, self.renderer), backend, ends, hidden, strings, loop)
+        servers = {
+            name: server_of(one, tokenizer.pad_token_id or 0, use_cache=plan["use_kv_cache"]) for name, one in models.items()
+        }
+        self._loaded = Loaded(
+            servers=servers,
+            head=wish.head,
+            tokenizer=tokenizer,
+            encoder=make_encoder(plan, self.renderer),
+            backend=backend,
+            ends=ends,
+            hidden=hidden,
+            stop_strings=strings,
+            schemas=Schemas(tokenizer, vocabulary_of(model), sorted(ends)),
+            loop=Loop(servers, limits_of(servers[None], backend)),
+        )
 
     @property
     def loaded(self) -> Loaded:
@@ -84,11 +105,10 @@ class HuggingfaceEngine(Engine):
         """
         for request in requests:
             self._check(request)
-        return self._answers(requests)
-
-    def _answers(self, requests: Sequence[Request]) -> Iterator[Delta]:
         said: Said = queue.SimpleQueue()
-        jobs = [Job(self._answer(request), Picker(request), said) for request in requests]
+        return self._answers([Job(self._answer(request), self._picker(request), said) for request in requests], said)
+
+    def _answers(self, jobs: Sequence[Job], said: Said) -> Iterator[Delta]:
         self.loaded.loop.submit(jobs)
         yield from read(jobs, said)
 
@@ -100,20 +120,60 @@ class HuggingfaceEngine(Engine):
         letters = Letters(loaded.tokenizer, loaded.hidden if wanted.skip_special_tokens else frozenset())
         return Answer(request, letters, Stops((*loaded.stop_strings, *wanted.stop)), loaded.ends, room)
 
+    def _picker(self, request: Request) -> Picker:
+        schema = request.sampling.schema
+        return Picker(request, None if schema is None else self.loaded.schemas.guide(schema))
+
     def _check(self, request: Request) -> None:
-        sampling.check(request.sampling, self.loaded.model.config.get_text_config().vocab_size)
-        if request.adapter is not None:
-            raise TunesmithError(
-                f"There is no adapter {request.adapter!r} to answer with.",
-                "This engine answers with the adapters of adapter_name_or_path; leave the request's adapter out.",
-            )
+        loaded = self.loaded
+        if loaded.head == "score":
+            raise TunesmithError("The model rates texts and writes none.", "Give a model that writes.")
+        sampling.check(request.sampling, vocabulary_of(loaded.model))
+        if request.adapter not in loaded.servers:
+            known = ", ".join(self.adapters()) or "none: serve_adapters: name=path"
+            raise TunesmithError(f"There is no adapter {request.adapter!r} to answer with.", f"Here are {known}.")
         if not request.ids:
             raise TunesmithError(f"Request {request.id!r} has no tokens to continue.", "Encode a conversation first.")
-        if self.loaded.context is not None and len(request.ids) >= self.loaded.context:
+        if loaded.context is not None and len(request.ids) >= loaded.context:
             raise TunesmithError(
-                f"The prompt has {len(request.ids)} tokens; the model can see {self.loaded.context}.",
+                f"The prompt has {len(request.ids)} tokens; the model can see {loaded.context}.",
                 "Shorten the conversation.",
             )
+
+    def score(self, rows: Sequence[Sequence[int]]) -> list[float]:
+        """The reward of each row of token ids, by the model's value head or its only label.
+
+        :raises TunesmithError: the model has none, or a row is empty or longer than the model's context.
+        """
+        check_scores(self.loaded.model, self.loaded.head)
+        return self._by_batches(score_batch, rows)
+
+    def embed(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """A vector of length 1 for each row of token ids: the mean of its last hidden states.
+
+        :raises TunesmithError: a row is empty or longer than the model's context.
+        """
+        check_embeds(self.loaded.model)
+        return self._by_batches(embed_batch, rows)
+
+    def _by_batches(
+        self, work: Callable[[Any, Sequence[Sequence[int]], int], list[T]], rows: Sequence[Sequence[int]]
+    ) -> list[T]:
+        """Rows of about one length together, each batch between two turns of what is being generated."""
+        loaded = self.loaded
+        check_rows(rows, loaded.context)
+        found: dict[int, T] = {}
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+        for at in range(0, len(order), ROWS):
+            numbers = order[at : at + ROWS]
+            batch = [rows[number] for number in numbers]
+            done = loaded.loop.call(partial(work, loaded.model, batch, loaded.servers[None].pad))
+            found |= zip(numbers, done, strict=True)
+        return [found[number] for number in range(len(rows))]
+
+    def adapters(self) -> tuple[str, ...]:
+        """Those of ``serve_adapters``."""
+        return tuple(name for name in self.loaded.servers if name is not None)
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Not offered: this engine has a model of its own.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from tunesmith.contracts import Backend
 from tunesmith.data.tokens import Encoder
-from tunesmith.plan import Plan
 from tunesmith.runtime.scores import unwrapped
 
 from tunesmith_huggingface.caches import can_join, new_cache, size_of
 from tunesmith_huggingface.loop import Limits, Loop, Server
+from tunesmith_huggingface.schemas import Schemas
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,22 +38,41 @@ HARMLESS = frozenset(
 
 @dataclass(frozen=True)
 class Loaded:
-    """What ``start`` brought in. ``ends`` are token ids that end an answer, ``hidden`` are not shown."""
+    """What ``start`` brought in.
 
-    model: PreTrainedModel
+    :param servers: name of an adapter → the model that answers with it; ``None`` is the model as loaded.
+    :param head: what kind of model that is, as :class:`~tunesmith.plan.ModelWish` has it.
+    :param ends: token ids that end an answer.
+    :param hidden: token ids that are not shown.
+    """
+
+    servers: Mapping[str | None, Server]
+    head: str
     tokenizer: PreTrainedTokenizerBase
     encoder: Encoder
     backend: Backend
     ends: frozenset[int]
     hidden: frozenset[int]
     stop_strings: tuple[str, ...]
+    schemas: Schemas
     loop: Loop
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model as loaded."""
+        return self.servers[None].model
 
     @property
     def context(self) -> int | None:
         """How many tokens the model can see, where its configuration says."""
         limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return limit
+
+
+def vocabulary_of(model: PreTrainedModel) -> int:
+    """How many tokens the model has scores for."""
+    size: int = model.config.get_text_config().vocab_size
+    return size
 
 
 def server_of(model: PreTrainedModel, pad: int, *, use_cache: bool) -> Server:
@@ -70,7 +90,7 @@ def _joins(model: Any) -> bool:
     return ordinary and can_join(plain.config)
 
 
-def limits_of(server: Server, backend: Backend, plan: Plan) -> Limits:
+def limits_of(server: Server, backend: Backend) -> Limits:
     """As many rows as are asked for, and tokens as fit into the memory that is free.
 
     What a token takes is measured, for no two kinds of model say it alike. Padding may take half as much again.

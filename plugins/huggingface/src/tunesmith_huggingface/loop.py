@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -15,6 +17,8 @@ from tunesmith.errors import TunesmithError
 from tunesmith_huggingface.jobs import Job
 from tunesmith_huggingface.rows import Rows, of_a_length
 from tunesmith_huggingface.whole import answer_whole, kinds, settings_of
+
+T = TypeVar("T")
 
 GROWTH = 32
 """Tokens by which each running row must be able to grow before another is let in."""
@@ -52,6 +56,7 @@ class Loop:
         self._waiting: deque[Job] = deque()
         self._batches: list[Rows] = []
         self._whole: list[Job] = []
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._wake = threading.Condition()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="tunesmith-huggingface", daemon=True)
@@ -67,6 +72,19 @@ class Loop:
                 raise TunesmithError("The engine is not running.", "Call start(plan) first.")
             self._waiting.extend(jobs)
             self._wake.notify()
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Have ``work`` done between two turns and return what comes of it.
+
+        :raises TunesmithError: the loop was stopped.
+        """
+        future: Future[T] = Future()
+        with self._wake:
+            if self._ending:
+                raise TunesmithError("The engine is not running.", "Call start(plan) first.")
+            self._calls.append((work, future))
+            self._wake.notify()
+        return future.result()
 
     def stop(self) -> None:
         """Cancel everything and wait until nothing runs."""
@@ -92,6 +110,7 @@ class Loop:
                 raise
         for job in self._unfinished():
             job.cancel()
+        self._do_calls(len(self._calls))
         self._batches.clear()
 
     def _unfinished(self) -> list[Job]:
@@ -102,16 +121,24 @@ class Loop:
 
     def _wait(self) -> bool:
         with self._wake:
-            while not (self._waiting or self._batches or self._whole or self._ending):
+            while not (self._waiting or self._batches or self._whole or self._calls or self._ending):
                 self._wake.wait()
             return not self._ending
 
     def _turn(self) -> None:
+        self._do_calls(1)
         self._admit()
         for batch in list(self._batches):
             self._guarded(batch.jobs, batch.step)
         self._sweep()
         self._shrink()
+
+    def _do_calls(self, most: int) -> None:
+        for work, future in [self._calls.popleft() for _ in range(min(most, len(self._calls)))]:
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
 
     def _sweep(self) -> None:
         for batch in self._batches:

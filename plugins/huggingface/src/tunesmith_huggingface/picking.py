@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import LogitsProcessorList
@@ -14,6 +15,9 @@ from transformers.generation.logits_process import (
 )
 from tunesmith.contracts import Request, Sampling, TokenLogprob
 
+if TYPE_CHECKING:
+    from tunesmith_huggingface.schemas import Guide
+
 
 class Picker:
     """Picks the tokens of one answer, one after the other.
@@ -23,7 +27,9 @@ class Picker:
     answers the same whatever runs beside it, and the process's random state is left alone.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, guide: Guide | None = None) -> None:
+        """``guide`` holds the answer to a schema."""
+        self.guide = guide
         self.sampling = request.sampling
         self.logprob: TokenLogprob | None = None
         """What is known about the token picked last, where the request asked for it."""
@@ -32,7 +38,7 @@ class Picker:
         self._counts: Counter[int] = Counter()
         self._changes = changes(request.sampling)
         self._warpers = warpers(request.sampling)
-        self._plain = _is_plain(request.sampling)
+        self._plain = guide is None and _is_plain(request.sampling)
         self._source = _source(request.sampling.seed) if request.sampling.do_sample else None
 
     def pick(self, scores: torch.Tensor, best: int | None = None) -> int:
@@ -44,6 +50,8 @@ class Picker:
         token = int(self._drawn(self._changed(scores)))
         self.ids.append(token)
         self._counts[token] += 1
+        if self.guide is not None:
+            self.guide.take(token)
         if self.sampling.logprobs is not None:
             self.logprob = logprob_of(token, scores, self.sampling.logprobs)
         return token
@@ -60,7 +68,7 @@ class Picker:
             ids, added = zip(*wanted.logit_bias, strict=True)
             bias = torch.tensor(added, dtype=scores.dtype, device=scores.device)
             scores = scores.index_add(0, torch.tensor(ids, device=scores.device), bias)
-        return scores
+        return scores if self.guide is None else self.guide.allow(scores)
 
     def _drawn(self, scores: torch.Tensor) -> torch.Tensor:
         """The highest, or one drawn: with Gumbel noise added, the highest is a draw from their softmax (Maddison, Tarlow

@@ -35,7 +35,6 @@ def check(sampling: Sampling, vocabulary: int) -> None:
         "logprobs": ("None, or 0 and more", sampling.logprobs is not None and sampling.logprobs < 0),
         "length_penalty": ("1.0 without num_beams", sampling.num_beams == 1 and sampling.length_penalty != 1.0),
         "stop": ("strings that are not empty", "" in sampling.stop),
-        "schema": ("left out with this engine", sampling.schema is not None),
     }
     for name, (may_be, is_wrong) in wrong.items():
         if is_wrong:
