@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
 from tunesmith.testing.together import Seen, Trial, together
@@ -77,6 +79,11 @@ def tunesmith_step_ended(session, step):
     first = os.environ["RANK"] == "0"
     if os.environ["TRY"] == "signal":
         time.sleep(0.2)
+    elif os.environ["TRY"] == "signal twice":
+        time.sleep(60)
+    elif os.environ["TRY"] == "restart":
+        if step == 3 and not first and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os._exit(9)
     elif step == 1 and not first:
         time.sleep(5)
     elif step == 2 and not first:
@@ -92,8 +99,15 @@ def start(folder: Path, what: str, **keys: Any) -> subprocess.Popen[str]:
     plan = small_plan(folder, PLUGINS, "small", picked={"launchers": "torchrun"}, **given)
     (folder / "plan.json").write_text(plan.to_json())
     command = [sys.executable, str(Path(__file__).with_name("launch_small.py")), str(folder)]
-    environ = {**os.environ, "TRY": what, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environ = {
+        **os.environ,
+        "TRY": what,
+        "RUN_OF": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environ, start_new_session=True, **pipes)
 
 
 def wait_for_a_step(folder: Path, process: subprocess.Popen[str]) -> None:
@@ -105,16 +119,50 @@ def wait_for_a_step(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.1)
 
 
-def test_a_signal_to_the_parent_writes_one_full_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_a_terminal", [False, True])
+def test_a_signal_to_the_parent_writes_one_full_checkpoint(tmp_path: Path, from_a_terminal: bool) -> None:
     process = start(tmp_path / "a", "signal")
     wait_for_a_step(tmp_path / "a", process)
-    process.send_signal(signal.SIGTERM)
+    if from_a_terminal:  # Ctrl-C goes to every process of the group
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 130, said
     assert said.count("ending after this step") >= 1
     (checkpoint,) = (tmp_path / "a/out").glob("checkpoint-*")
     held = json.loads((checkpoint / "manifest.json").read_text())["files"]
     assert {"optimizer.safetensors", "rng-0.json", "rng-1.json"} <= set(held)
+
+
+def test_a_second_signal_ends_every_process_at_once(tmp_path: Path) -> None:
+    process = start(tmp_path / "c", "signal twice")
+    wait_for_a_step(tmp_path / "c", process)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert not list((tmp_path / "c/out").glob("checkpoint-*"))
+    assert not alive(tmp_path / "c")
+
+
+def alive(folder: Path) -> list[int]:
+    """The processes that were started for a run in ``folder``."""
+    running = psutil.process_iter(["environ"])
+    return [one.pid for one in running if (one.info["environ"] or {}).get("RUN_OF") == str(folder)]
+
+
+def test_processes_that_are_started_again_go_on_from_the_newest_checkpoint(tmp_path: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    meeting = {"rdzv_id": "meeting", "master_addr": "127.0.0.1", "master_port": port, "max_restarts": 1}
+    process = start(tmp_path / "d", "restart", **{**meeting, "max_steps": 5, "save_strategy": "steps", "save_steps": 2})
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "checkpoint-2" in said[said.index("Going on from") :]
+    assert json.loads((tmp_path / "d/out/trainer_state.json").read_text())["global_step"] == 5
 
 
 def test_a_hang_shows_every_stack_and_a_failure_its_own_traceback_first(tmp_path: Path) -> None:

@@ -121,11 +121,14 @@ class RunFolder:
         elif error is not None:
             message = f"{type(error).__name__}: {error}"
             trace = "".join(traceback.format_exception(error))
-        end = End(rank, status, time.time(), message, hint, trace)
-        (self.path / f"pid-{rank}").unlink(missing_ok=True)
-        staging = self.path / f".end-{rank}"
+        self.keep(End(rank, status, time.time(), message, hint, trace))
+
+    def keep(self, end: End) -> None:
+        """Leave word of the end of a process, be it on another machine."""
+        (self.path / f"pid-{end.rank}").unlink(missing_ok=True)
+        staging = self.path / f".end-{end.rank}"
         staging.write_text(json.dumps(asdict(end)), encoding="utf-8")
-        staging.rename(self.path / f"end-{rank}.json")
+        staging.rename(self.path / f"end-{end.rank}.json")
 
     def ends(self) -> list[End]:
         """What was left so far, the earliest first."""

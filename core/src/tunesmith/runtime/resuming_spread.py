@@ -1,20 +1,44 @@
-"""Whether a run may go on with another number of processes than the one that wrote its checkpoint."""
+"""Where a run goes on whose processes were started again, and whether their number may be another one."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from math import prod
+from pathlib import Path
 
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
-from tunesmith.runtime.checkpoint import Checkpoint
+from tunesmith.runtime.checkpoint import Checkpoint, checkpoints_in, find_checkpoint
 
 log = logging.getLogger(__name__)
 
 #: Every process writes its own random state, so the checkpoint knows how many there were.
 OF_A_PROCESS = re.compile(r"rng-(\d+)\.\w+")
 BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
+
+
+def started_again() -> bool:
+    """Whether the launcher has started the processes anew, after one had failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0) > 0
+
+
+def written_before(output_dir: Path, *, read: bool) -> str:
+    """The newest checkpoint that the processes before these have left, or nothing.
+
+    :param read: it may be read; the formats of some strategies can hold code.
+    """
+    if not checkpoints_in(output_dir):
+        return ""
+    if not read:
+        log.warning("The processes were started again and begin anew: write trust_checkpoint: true to go on from checkpoints.")
+        return ""
+    try:
+        return str(find_checkpoint(output_dir, True, trust=False).folder)
+    except TunesmithError as error:
+        log.warning("The processes were started again and begin anew: %s", error.message)
+        return ""
 
 
 def check_processes(checkpoint: Checkpoint, plan: Plan, processes: int, resumes: str) -> None:

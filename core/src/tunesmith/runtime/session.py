@@ -28,7 +28,7 @@ from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
 from tunesmith.runtime.new_tokens import NO_ROWS, grow, grows
 from tunesmith.runtime.processes import first_decides
-from tunesmith.runtime.resuming_spread import check_processes
+from tunesmith.runtime.resuming_spread import check_processes, started_again, written_before
 from tunesmith.runtime.speaking import no_bars, speak
 from tunesmith.runtime.stopping import generation_config
 from tunesmith.runtime.streaming import StreamedRows
@@ -255,7 +255,11 @@ def _strategy(session: Session) -> StrategySpec:
 def _find_checkpoint(session: Session) -> Checkpoint | None:
     plan, asked = session.plan, session.plan["resume_from_checkpoint"]
     clean_up(session.output_dir)
-    if not asked or not session.args.do_train:
+    if not session.args.do_train:
+        return None
+    if started_again():
+        asked = written_before(session.output_dir, read=not _strategy(session).pickles or plan["trust_checkpoint"]) or asked
+    if not asked:
         return None
     wanted = True if str(asked).lower() == "true" else str(asked)
     return find_checkpoint(session.output_dir, wanted, trust=plan["trust_checkpoint"])

@@ -76,7 +76,9 @@ def _name(key: str) -> str:
 
 
 def _told(environ: Mapping[str, str]) -> dict[str, Any]:
-    return {name.removeprefix("FSDP_").lower(): one for name, one in environ.items() if name.startswith("FSDP_")}
+    """What accelerate passes on; the rest it writes for every run, whether it was asked for or not."""
+    told = {name.removeprefix("FSDP_").lower(): one for name, one in environ.items() if name.startswith("FSDP_")}
+    return {key: one for key, one in told.items() if key in READERS or key == "version"}
 
 
 def _from_words(words: str) -> dict[str, Any]:
