@@ -141,7 +141,8 @@ def test_an_example_plans_without_a_complaint(example: Path, workplace: Path, mo
     assert command, "the first comment must show the command, such as: # tunesmith train examples/NAME.yaml"
     made = api.plan(workplace / "examples" / example.name, command=command[1], plugins=Plugins())
     assert not made.unused
-    assert not [problem for problem in made.missing if "adapter" not in problem.what and "saves/" not in problem.what]
+    may_lack = ("adapter", "saves/", "the stack")  # what other examples make, and what takes gigabytes
+    assert not [problem for problem in made.missing if not any(word in problem.what for word in may_lack)]
 
 
 @pytest.fixture(scope="module")
