@@ -29,7 +29,12 @@ class Post:
 
 
 class Refused(TunesmithError):
-    """The server answered with an error. ``status``: that of HTTP, 0 where the error came amid the events."""
+    """The server answered with an error. ``status``: that of HTTP, or what the error calls one where it came amid the events."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the request was wrong, and not the server."""
+        return 400 <= self.status < 500
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -81,8 +86,9 @@ class Connection:
 
 def _event(data: bytes) -> Mapping[str, Any]:
     event: Mapping[str, Any] = json.loads(data)
-    if event.get("error"):
-        raise Refused(0, message_in(data))
+    if error := event.get("error"):
+        code = error.get("code") if isinstance(error, dict) else None
+        raise Refused(code if isinstance(code, int) else 0, message_in(data))
     return event
 
 

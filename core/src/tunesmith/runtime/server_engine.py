@@ -204,7 +204,9 @@ class ServerEngine(Engine):
                 if answer.finish:
                     return
         except Refused as error:
-            raise TunesmithError(f"{self.name} refused request {answer.request.id!r}: {error.message}") from error
+            what = f"{self.name} refused request {answer.request.id!r}: {error.message}"
+            process = self._process
+            raise TunesmithError(what) if error.is_ours or process is None else process.fault(what.rstrip(".")) from error
 
     def _gone(self, process: ServerProcess, error: Exception) -> TunesmithError:
         what = "hung up" if process.runs else "ended"

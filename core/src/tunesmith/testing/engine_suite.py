@@ -50,6 +50,8 @@ class EngineSuite:
     spec: ClassVar[EngineSpec]
     family: ClassVar[str] = "llama"
     """The family of the tiny model that answers."""
+    sizes: ClassVar[Mapping[str, int]] = {}
+    """How large it is, where not the usual: fields of :class:`~tunesmith.runtime.tiny.families.Sizes`."""
     keys: ClassVar[Mapping[str, Any]] = {}
     """Further flat keys of the run."""
     schemas: ClassVar[bool] = False
@@ -61,7 +63,7 @@ class EngineSuite:
     @classmethod
     def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """A tiny model."""
-        return make_tiny(cls.family, tmp_path_factory.mktemp("engine") / "model")
+        return make_tiny(cls.family, tmp_path_factory.mktemp("engine") / "model", **cls.sizes)
 
     @classmethod
     def plan(cls, folder: Path) -> Plan:
