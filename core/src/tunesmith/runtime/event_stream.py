@@ -29,7 +29,7 @@ class Post:
 
 
 class Refused(TunesmithError):
-    """The server answered with an error. ``status``: that of HTTP, or what the error calls one where it came amid the events."""
+    """The server answered with an error. ``status``: that of HTTP, or the code of an error that came amid events."""
 
     @property
     def is_ours(self) -> bool:
