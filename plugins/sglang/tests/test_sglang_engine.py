@@ -138,7 +138,7 @@ def test_penalties_and_biases_reach_the_server(engine: SglangEngine) -> None:
 
 
 def test_what_the_server_refuses_or_gives_up_is_said_in_its_words(engine: SglangEngine) -> None:
-    with pytest.raises(TunesmithError, match=r"refused request 'a': the stand-in has no grammar: \{\"type"):
+    with pytest.raises(TunesmithError, match=r"refused request 'a': the stand-in has no grammar for a schema: \{\"type"):
         collect(engine.generate([Request("a", engine.encode(ASKED[0]), replace(GREEDY, schema='{"type": "object"}'))]))
     with pytest.raises(Refused, match="out of memory"):
         engine.read({"meta_info": {"finish_reason": {"type": "abort", "message": "out of memory"}}})

@@ -39,6 +39,7 @@ class TestVllmItself(EngineSuite):
 
     spec = CPU_ENGINE
     sizes: ClassVar = {"hidden": 128}  # its attention on processors wants heads of 32
+    schemas = True
     keys: ClassVar = {
         "infer_dtype": "float32",
         "vllm_maxlen": 1024,

@@ -55,8 +55,10 @@ class Generate(Dialect):
             raise Wrong(400, f"Requested token count exceeds the model's maximum context length of {model.longest} tokens.")
         if body.get("lora_path") not in (None, *model.adapters):
             raise Wrong(400, f"The adapter {body['lora_path']} is not loaded.")
+        if any(int(token) >= model.vocabulary for token in asked.get("logit_bias", ())):
+            raise Wrong(400, f"logit_bias must has keys in [0, {model.vocabulary - 1}]")
         if asked.get("json_schema"):
-            raise Wrong(400, f"the stand-in has no grammar: {asked['json_schema']}")
+            raise Wrong(400, f"the stand-in has no grammar for a schema: {asked['json_schema']}")
 
     def tell(self, said: Said, wanted: Wanted) -> Mapping[str, Any]:
         facts: dict[str, Any] = {"finish_reason": {"type": said.finish} if said.finish else None}

@@ -55,8 +55,10 @@ class Completions(Dialect):
             raise Wrong(400, "Token id is out of vocabulary")
         if body.get("logprobs") is not None and not 0 <= body["logprobs"] <= 20:
             raise Wrong(400, "Requested sample logprobs is greater than max allowed: 20")
+        if any(int(token) >= model.vocabulary for token in body.get("logit_bias", ())):
+            raise Wrong(400, "logit_bias contains a token id that is out of vocabulary")
         if body.get("structured_outputs"):
-            raise Wrong(400, "the stand-in has no grammar: " + json.dumps(body["structured_outputs"]))
+            raise Wrong(400, "the stand-in has no grammar for a schema: " + json.dumps(body["structured_outputs"]))
 
     def tell(self, said: Said, wanted: Wanted) -> Mapping[str, Any]:
         choice: dict[str, Any] = {"index": 0, "text": "", "token_ids": [said.token], "finish_reason": said.finish}
