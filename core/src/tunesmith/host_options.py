@@ -139,6 +139,7 @@ class RunOptions:
     plot_loss: Annotated[bool, "Draw the loss curves into the output folder."] = False
     compute_accuracy: Annotated[bool, "Measure token accuracy when evaluating."] = False
     include_effective_tokens_per_second: Annotated[bool, "Report tokens per second without padding."] = False
+    record_vram: Annotated[bool, "Log the peak of the device's memory (on a CPU, of the process)."] = False
     early_stopping_steps: Annotated[int | None, "Stop after this many evaluations without progress.", Range(least=1)] = None
     disable_shuffling: Annotated[bool, "Learn rows in their order."] = False
     overwrite_output_dir: Annotated[bool, "Start anew in an output folder that holds another run."] = False

@@ -181,6 +181,8 @@ class SessionTrainer(Trainer):
         """As transformers', but a resumed run's ``train_loss`` is that of the whole run."""
         if "train_loss" in logs and self.state.global_step:
             logs["train_loss"] = self._total_loss_scalar / self.state.global_step
+        if self.session.plan["record_vram"]:
+            logs["peak_memory_gib"] = round(self.session.backend.memory(self.args.local_process_index).peak / 2**30, 6)
         super().log(logs, start_time)
 
     # -- writing checkpoints -------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The tracker profiler: where the time of some training steps goes."""
