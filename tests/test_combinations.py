@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from combinations import Combination, Place, pairwise
+from combinations import MODEL, TEACHER, Combination, Place, pairwise
 from tunesmith import launch
 from tunesmith.errors import ConfigError
 from tunesmith.plugins import Plugins
@@ -29,7 +29,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
     folder = tmp_path_factory.mktemp("combinations")
     made = Place(folder, Plugins())
-    make_tiny("llama", folder / "model", hidden=128, intermediate=256, layers=2)
+    make_tiny("llama", folder / MODEL, hidden=128, intermediate=256, layers=2)
+    shutil.copytree(folder / MODEL, folder / TEACHER)
     gc.collect()
     gc.freeze()
     yield made

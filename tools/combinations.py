@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tunesmith import planning, settings
 from tunesmith.config import RunConfig, Setting
@@ -24,6 +24,8 @@ from tunesmith.specs import QuantizerSpec, TunerSpec
 
 EXTRAS = Path(__file__).with_suffix(".toml")
 PLAIN = "plain"
+#: Folders, inside that of a :class:`Place`, of the model that learns and of one to learn from.
+MODEL, TEACHER = "model", "teacher"
 #: The stage and the quantizer that the other two axes are shown with.
 USUAL_STAGE = "sft"
 
@@ -104,7 +106,7 @@ class Combination:
 
 
 class Place:
-    """A folder with a model, a dataset of every kind, and what comes of the runs."""
+    """A folder with two models, a dataset of every kind, and what comes of the runs."""
 
     def __init__(self, folder: Path, plugins: Plugins) -> None:
         self.folder = folder
@@ -118,12 +120,12 @@ class Place:
     @classmethod
     def for_planning(cls, folder: Path, plugins: Plugins) -> Place:
         """One whose model can be planned with and not be loaded: it has shapes and no weights."""
-        model = folder / "model"
-        model.mkdir()
         sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
         config = {"model_type": "llama", "vocab_size": 512, **sizes}
-        (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+        for model in (folder / MODEL, folder / TEACHER):
+            model.mkdir()
+            (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+            (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
         return cls(folder, plugins)
 
     @cached_property
@@ -138,15 +140,22 @@ class Place:
         return [Combination(*names) for names in product(tuners, stages, self.ways)]
 
     def cover(self) -> list[Combination]:
-        """As few as can be in which every pair occurs, quantizers by their first and last bits."""
-        return pairwise([one for one in self.all() if one.bits.at_an_end])
+        """Few, quantizers by their first and last bits: every pair that can be trained in one that is, then all other pairs."""
+        ends = [one for one in self.all() if one.bits.at_an_end]
+        trained = pairwise(ends, self.can_train)
+        return [*trained, *pairwise(ends, covered=pairs_of(trained))]
+
+    def can_train(self, combination: Combination) -> bool:
+        """Whether its specs and its plan let a combination be trained."""
+        tuner = self.plugins.tuners.get(combination.tuner).spec
+        return not combination.bits.excludes(tuner) and not self.reason(combination)
 
     def keys(self, combination: Combination, out: str = "out") -> dict[str, Any]:
         """A configuration that runs a combination."""
         wants = self.plugins.trainers.get(combination.stage).spec.wants
-        model = self.folder / "model"
+        model, teacher = self.folder / MODEL, self.folder / TEACHER
         extra = {**extras("tuners", combination.tuner), **extras("stages", combination.stage)}
-        filled = {key: value.format(model=model) if isinstance(value, str) else value for key, value in extra.items()}
+        filled = {key: value.format(teacher=teacher) if isinstance(value, str) else value for key, value in extra.items()}
         return {
             **QUICK,
             "model_name_or_path": str(model),
@@ -205,22 +214,38 @@ def extras(axis: str, name: str) -> dict[str, Any]:
     return found
 
 
-def pairwise(everything: Sequence[Combination]) -> list[Combination]:
-    """Some of ``everything`` in which every pair of values occurs that occurs at all.
+Pair: TypeAlias = tuple[str, str]
 
-    Greedy: the combination with the most pairs that are still to come is next. Deterministic.
+
+def pairwise(
+    everything: Sequence[Combination],
+    fits: Callable[[Combination], bool] = lambda one: True,
+    covered: frozenset[Pair] = frozenset(),
+) -> list[Combination]:
+    """Some of ``everything`` that fit, with every pair of values that occurs in one that fits, but those ``covered``.
+
+    Greedy: the combination with the most pairs that are still to come is next, if it fits. Deterministic.
     """
     todo = {one: _pairs(one) for one in everything}
-    missing = set().union(*todo.values()) if todo else set()
+    missing = pairs_of(everything) - covered
     chosen = []
-    while missing:
+    while todo and missing:
         best = max(todo, key=lambda one: len(todo[one] & missing))
-        chosen.append(best)
-        missing -= todo.pop(best)
+        new = todo.pop(best) & missing
+        if not new:
+            break
+        if fits(best):
+            chosen.append(best)
+            missing -= new
     return chosen
 
 
-def _pairs(one: Combination) -> frozenset[tuple[str, str]]:
+def pairs_of(some: Iterable[Combination]) -> frozenset[Pair]:
+    """Every pair of values that occurs."""
+    return frozenset(pair for one in some for pair in _pairs(one))
+
+
+def _pairs(one: Combination) -> frozenset[Pair]:
     values = (f"tuner {one.tuner}", f"stage {one.stage}", f"bits {one.bits}")
     return frozenset(combinations(values, 2))
 

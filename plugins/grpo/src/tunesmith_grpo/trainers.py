@@ -25,9 +25,10 @@ class PromptTrainer(SessionTrainer):
     Prompts are answered at the start of a step, so that what a checkpoint holds is all there is to go on from.
     """
 
-    def __init__(self, *args: Any, book: PromptBook, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, session: Session, book: PromptBook, **kwargs: Any) -> None:
         self.book = book
-        super().__init__(*args, **kwargs)
+        with _as_precise_as_before(session.models["policy"]):
+            super().__init__(*args, session=session, **kwargs)
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """The ids that the run's renderer made."""
@@ -88,6 +89,16 @@ class GroupTrainer(PromptTrainer):
 
 
 @contextmanager
+def _as_precise_as_before(policy: torch.nn.Module) -> Iterator[None]:
+    """trl rounds what learns over quantised weights to bfloat16, whatever the run computes in."""
+    held = [(weight, weight.data) for weight in policy.parameters() if weight.requires_grad]
+    yield
+    for weight, data in held:
+        if weight.dtype != data.dtype:
+            weight.data = data.to(weight.device)
+
+
+@contextmanager
 def _without_copies(policy: Any) -> Iterator[None]:
     """trl's RLOO copies every adapter into one named ref. Nobody here asks it, and not every kind can have a second."""
     if not is_peft_model(policy):
@@ -112,8 +123,3 @@ class RlooTrainer(GroupTrainer, RLOOTrainer):
 
 class DistillTrainer(PromptTrainer, DistillationTrainer):
     """On-policy distillation (Agarwal et al. 2024, arXiv:2306.13649): a teacher judges every token that the student says."""
-
-    def _get_last_hidden_state(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """What the output head reads, in its number format: over quantised weights some adapters leave another."""
-        states: torch.Tensor = super()._get_last_hidden_state(model, *args, **kwargs)
-        return states.to(model.get_output_embeddings().weight.dtype)
