@@ -54,6 +54,8 @@ class Case:
         return " ".join([self.stage, self.tuner, *(f"{key}={value}" for key, value in self.keys.items())])
 
 
+#: Rows of a step.
+ROWS = 4
 CASES = (
     Case("pt", keys={"packing": False}),
     Case("sft", keys={"use_dft_loss": True}),
@@ -113,7 +115,7 @@ def _difference(out: Path, folder: Path, case: Case, how: tuple[str, int]) -> fl
     keys: dict[str, Any] = {
         **{"model_name_or_path": str(folder / "model"), "stage": case.stage, "finetuning_type": case.tuner},
         **{"dataset": {"pt": "texts", "sft": "rows", "kto": "liked"}.get(case.stage, "pairs"), "dataset_dir": str(folder)},
-        **{"cutoff_len": 256, "per_device_train_batch_size": 4, "max_steps": steps, "learning_rate": 1e-4, "seed": 7},
+        **{"cutoff_len": 256, "per_device_train_batch_size": ROWS, "max_steps": steps, "learning_rate": 1e-4, "seed": 7},
         **{"lr_scheduler_type": "cosine", "disable_shuffling": True, "logging_steps": 1, "save_strategy": "no"},
         **{"report_to": "none", "optim": "adamw_torch", **case.keys},
     }
@@ -126,7 +128,19 @@ def _difference(out: Path, folder: Path, case: Case, how: tuple[str, int]) -> fl
     if case.stage == "pt":
         theirs["dataset"] = "opened_texts"
     ours, peers = losses(sys.executable, OURS, {**keys, **own}), losses(python, PEERS, {**keys, **theirs})
+    if case.stage == "pt":
+        peers = [loss * whole / (whole - ROWS) for loss, whole in zip(peers, _tokens(folder, steps), strict=True)]
     return max(abs(one - other) for one, other in zip(ours, peers, strict=True))
+
+
+def _tokens(folder: Path, steps: int) -> Iterator[int]:
+    """How many tokens each step's texts have. The peer divides by this, and by it nobody can say the first token of a text."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    texts = [row["text"] + tokenizer.eos_token for row in json.loads((folder / "opened_texts.json").read_text())]
+    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    return (sum(lengths[step * ROWS : (step + 1) * ROWS]) for step in range(steps))
 
 
 def write_data(folder: Path) -> None:
