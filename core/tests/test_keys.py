@@ -95,7 +95,12 @@ def test_every_key_that_users_know_is_known_here_with_its_default(name: str, def
 
 
 #: Keys whose default is another one here, with the reason.
-DIFFERENT = {"model": "a run names its model", "swanlab_project": "named after this program, not another"}
+DIFFERENT = {
+    "api_host": "an open port without a key is unsafe",
+    "max_concurrent": "engines here answer many requests at once",
+    "model": "a run names its model",
+    "swanlab_project": "named after this program, not another",
+}
 
 
 @pytest.mark.parametrize("file", sorted(COMPAT.rglob("configs/**/*.yaml")), ids=lambda path: path.stem)

@@ -99,6 +99,10 @@ class SlowTokenizer:
         id_: int | None = self._tokenizer.convert_tokens_to_ids(token)
         return None if id_ == self._tokenizer.unk_token_id and token != self._tokenizer.unk_token else id_
 
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text that ids stand for."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
     def _ids(self, part: str) -> list[int]:
         if part in self._words:
             return [self._words[part]]
@@ -127,7 +131,7 @@ class Unspaced:
     def __init__(self, plain: SlowTokenizer) -> None:
         self._plain = plain
         self._anchors = [(text, ids) for text in ANCHORS if (ids := plain.known(text))]
-        self.id_to_token, self.token_to_id = plain.id_to_token, plain.token_to_id
+        self.id_to_token, self.token_to_id, self.decode = plain.id_to_token, plain.token_to_id, plain.decode
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> Encoding:
         """The ids of ``text`` as it goes on after another one.

@@ -47,6 +47,9 @@ class Encodes(Protocol):
     def token_to_id(self, token: str) -> int | None:
         """The id of a token's text."""
 
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text that ids stand for."""
+
 
 @dataclass(frozen=True)
 class TokenizerFiles:

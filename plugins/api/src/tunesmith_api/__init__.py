@@ -1,0 +1,1 @@
+"""The command api: an OpenAI-compatible server."""
