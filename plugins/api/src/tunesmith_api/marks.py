@@ -24,6 +24,7 @@ _CALL = Call(_NAME, {"x": 1}, "call00001")
 class Marks:
     """What to look for in an answer; empty where the template has no such thing.
 
+    :param calls: there are calls; without a mark of their own, any text may be the beginning of one.
     :param opened: prompts end with ``opening``: answers begin in the middle of a thought.
     :param tail: what may stand before the words.
     """
@@ -32,6 +33,7 @@ class Marks:
     closing: str = ""
     call: str = ""
     tail: str = ""
+    calls: bool = False
     opened: bool = False
 
     @property
@@ -45,7 +47,8 @@ def find_marks(renderer: Renderer) -> Marks:
     prompt = _text(renderer, Conversation((_ASKED,)), generating=True) or ""
     plain = _lead(renderer, (Text(_WORDS),), _WORDS)
     opening, closing, opened = _thinking(renderer, prompt)
-    return Marks(opening, closing, _call_mark(renderer, plain), plain.strip(), opened)
+    calls = _NAME in _answer(renderer, (_CALL,))
+    return Marks(opening, closing, _call_mark(renderer, plain), plain.strip(), calls, opened)
 
 
 def _thinking(renderer: Renderer, prompt: str) -> tuple[str, str, bool]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tunesmith.contracts import Renderer
 from tunesmith.data.conversation import Call, Text, Thought, Turn
 
 from tunesmith_api.marks import Marks
 from tunesmith_api.tool_choice import Choice
+
+#: Marks of calls that are no longer than this are brackets.
+SHORT = 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Reader:
         self._text += text
         if self._choice.forced is not None:
             return News()
-        thought, words, _ = self._parts(self._certain(), self._choice.tools)
+        thought, words, _ = self._parts(self._certain())
         return self._news(thought.rstrip(), words.rstrip(), ())
 
     def whole(self, text: str) -> News:
@@ -56,35 +57,37 @@ class Reader:
         """The rest, once all has come."""
         if self._choice.forced is not None:
             return self._forced()
-        thought, words, calls = self._parts(self._text, self._choice.tools)
-        if calls and not self._choice.tools:
-            words, calls = self._unread(bool(thought)), ()
+        thought, words, calls = self._parts(self._text)
         return self._news(thought, words, calls[:1] if self._choice.single else calls)
 
     def _forced(self) -> News:
         call = self._choice.read(self._text)
         return News("", self._text) if call is None else News("", "", (call,))
 
-    def _parts(self, text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[str, str, tuple[Call, ...]]:
+    def _parts(self, text: str) -> tuple[str, str, tuple[Call, ...]]:
+        tools = self._choice.tools
         turn: Turn = self._renderer.parse_reply(text, tools)
         thought = "".join(part.text for part in turn.parts if isinstance(part, Thought))
         words = "".join(part.text for part in turn.parts if isinstance(part, Text))
-        return thought, words, tuple(part for part in turn.parts if isinstance(part, Call))
-
-    def _unread(self, thought: bool) -> str:
-        """The words of an answer that looks like a call although no tool was offered."""
-        return self._text.rpartition(self._marks.closing)[2].lstrip("\n") if thought else self._text
+        calls = tuple(part for part in turn.parts if isinstance(part, Call))
+        if calls and not tools:  # it only looks like a call
+            return thought, text.rpartition(self._marks.closing)[2].lstrip("\n") if thought else text, ()
+        return thought, words, calls
 
     def _certain(self) -> str:
         text, marks = self._text, self._marks
-        if marks.call:
-            begin = 0
-            if marks.closing and marks.opening and text.lstrip().startswith(marks.opening):
-                closed = text.find(marks.closing)
-                begin = closed + len(marks.closing) if closed >= 0 else len(text)
-            called = text.find(marks.call, begin)
+        if self._choice.tools and marks.calls:
+            called = text.find(marks.call, self._end_of_thought())
             text = text[:called] if called >= 0 else text
         return text[: len(text) - max((_overlap(text, mark) for mark in marks.all), default=0)]
+
+    def _end_of_thought(self) -> int:
+        """From where on calls are looked for: a thought may well hold a brace, and hardly a mark of several letters."""
+        closed = self._text.find(self._marks.closing) if self._marks.closing else -1
+        if closed >= 0:
+            return closed + len(self._marks.closing)
+        thinks = bool(self._marks.opening) and self._text.lstrip().startswith(self._marks.opening)
+        return len(self._text) if thinks and len(self._marks.call) <= SHORT else 0
 
     def _news(self, thought: str, words: str, calls: tuple[Call, ...]) -> News:
         """What is new; of a part that reads otherwise now than before, all that follows."""
