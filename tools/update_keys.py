@@ -42,7 +42,9 @@ def _row(key: Key, row: Row | None) -> Row:
         return Row(key.name, kind, _text(key.default), "owned", owner, key.group, "", NEW)
     if row.status == "owned":
         return replace(row, type=kind, owner=owner)
-    return replace(row, type=kind, status="owned", owner=owner, only_with="", reason="")
+    # Which command reads it is still asked where its owner is not installed.
+    command = row.only_with if row.only_with.startswith("command=") else ""
+    return replace(row, type=kind, status="owned", owner=owner, only_with=command, reason="")
 
 
 def _text(default: Any) -> str:

@@ -55,8 +55,8 @@ def test_a_variable_with_an_upper_case_value_that_users_write() -> None:
 
 
 def test_ours_beats_the_one_that_users_know_from_elsewhere() -> None:
-    config = settings.read(HOST_ONLY, environ={"API_PORT": "1", "TUNESMITH_API_PORT": "2"})
-    assert (config.value("api_port"), config.origin("api_port")) == (2, "TUNESMITH_API_PORT")
+    config = settings.read(HOST_ONLY, environ={"GRADIO_SERVER_PORT": "1", "TUNESMITH_GRADIO_SERVER_PORT": "2"})
+    assert (config.value("gradio_server_port"), config.origin("gradio_server_port")) == (2, "TUNESMITH_GRADIO_SERVER_PORT")
 
 
 def test_an_empty_variable_sets_nothing() -> None:
@@ -69,11 +69,18 @@ def test_the_programs_own_variables_are_no_keys() -> None:
 
 def test_a_misspelt_variable_of_ours_is_an_error() -> None:
     with pytest.raises(ConfigError) as caught:
-        settings.read(HOST_ONLY, environ={"TUNESMITH_BACKEDN": "cpu", "API_PORT": "high"})
+        settings.read(HOST_ONLY, environ={"TUNESMITH_BACKEDN": "cpu", "GRADIO_SERVER_PORT": "high"})
     assert caught.value.problems == (
-        Problem("API_PORT", "api_port must be a whole number, not high"),
+        Problem("GRADIO_SERVER_PORT", "gradio_server_port must be a whole number, not high"),
         Problem("TUNESMITH_BACKEDN", "there is no key backedn", "Did you mean 'backend'?"),
     )
+
+
+def test_a_variable_for_a_command_that_is_not_installed_is_somebody_elses() -> None:
+    """Many programs read ``API_KEY``. One of ours by name is another matter."""
+    assert settings.read(HOST_ONLY, environ={"API_KEY": "x", "MAX_CONCURRENT": "many"}).settings == {}
+    with pytest.raises(ConfigError, match="comes with tunesmith-api"):
+        settings.read(HOST_ONLY, environ={"TUNESMITH_API_KEY": "x"})
 
 
 def test_a_variable_that_stands_for_many_is_known() -> None:
@@ -101,5 +108,5 @@ def test_what_a_variable_asks_for_and_nobody_brings_is_missing() -> None:
 
 
 def test_the_same_key_written_by_hand_is_shown_as_unused() -> None:
-    assert "api_port" in planned({"TUNESMITH_API_PORT": "9000"})[0]
+    assert "gradio_server_port" in planned({"TUNESMITH_GRADIO_SERVER_PORT": "9000"})[0]
     assert "master_port" in planned({}, "master_port=9")[0]

@@ -62,10 +62,12 @@ def test_an_old_name_says_what_it_became() -> None:
     assert "save_safetensors: false is refused: Weights are written as safetensors only" in run("save_safetensors")
 
 
-@pytest.mark.parametrize("name", ["API_PORT", "TUNESMITH_API_PORT", "api-port", "api_port"])
+@pytest.mark.parametrize(
+    "name", ["GRADIO_SERVER_PORT", "TUNESMITH_GRADIO_SERVER_PORT", "gradio-server-port", "gradio_server_port"]
+)
 def test_a_key_is_found_by_any_of_its_names(name: str) -> None:
-    assert facts(name)["name"] == "api_port"
-    assert facts(name)["variables"] == ["API_PORT", "TUNESMITH_API_PORT"]
+    assert facts(name)["name"] == "gradio_server_port"
+    assert facts(name)["variables"] == ["GRADIO_SERVER_PORT", "TUNESMITH_GRADIO_SERVER_PORT"]
 
 
 def test_everything_is_there_for_machines() -> None:

@@ -282,8 +282,8 @@ def test_a_plugins_switch_is_a_value_of_a_closed_choice(plugin: MakePlugin) -> N
         ("ray_num_workers", {"use_ray": True}, "train", True),
         ("ray_num_workers", {"use_ray": False}, "train", False),
         ("use_ray", {}, "train", True),
-        ("api_port", {}, "train", False),
-        ("api_port", {}, "api", True),
+        ("gradio_share", {}, "train", False),
+        ("gradio_share", {}, "webui", True),
         ("video_fps", {}, "train", False),
     ],
 )

@@ -10,9 +10,10 @@ from typing import Any
 
 from tunesmith.command_words import WHERE, read_words
 from tunesmith.config import RunConfig, Setting
-from tunesmith.environment import read_environment
+from tunesmith.environment import PREFIX, read_environment
 from tunesmith.errors import ConfigError, Problem, nearest
 from tunesmith.keys import Key, KeyTable
+from tunesmith.known_keys import rows
 from tunesmith.plan import is_secret
 from tunesmith.plugins import Plugins
 from tunesmith.translations import shown, translate, translations
@@ -50,7 +51,8 @@ def gather(
     words = read_words(overrides, reading.keys)
     reading.problems += words.problems
     given, file = _source(source, words.files, reading)
-    for layer in (given, read_environment(environ), words.entries):
+    around = [entry for entry in read_environment(environ) if _concerns(entry, reading.keys)]
+    for layer in (given, around, words.entries):
         reading.take(layer)
     settings = {key: setting for key, parts in reading.parts.items() if (setting := reading.setting(key, parts))}
     return RunConfig(settings, reading.keys, file, tuple(dict.fromkeys(reading.notices)), tuple(reading.problems))
@@ -62,6 +64,12 @@ def gather_entries(plugins: Plugins, entries: Sequence[Entry], file: Path | None
     reading.take(entries)
     settings = {key: setting for key, parts in reading.parts.items() if (setting := reading.setting(key, parts))}
     return RunConfig(settings, reading.keys, file, tuple(dict.fromkeys(reading.notices)), tuple(reading.problems))
+
+
+def _concerns(entry: Entry, keys: KeyTable) -> bool:
+    """Whether a variable is for anything here: many programs read ``API_KEY``, and one of our commands if it is there."""
+    row = None if entry.where.startswith(PREFIX) else rows().get(entry.key)
+    return entry.key in keys or row is None or not row.only_with.startswith("command=")
 
 
 def _source(source: Source, files: list[str], reading: Reading) -> tuple[list[Entry], Path | None]:
