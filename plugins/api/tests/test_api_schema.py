@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -20,6 +22,8 @@ from .conftest import KEY
 from .running import MODEL, Running
 
 pytestmark = pytest.mark.xdist_group("api")
+# It keeps what it finds in the source here; not in the checkout.
+set_hypothesis_home_dir(f"{tempfile.gettempdir()}/tunesmith-hypothesis")
 CHECKS = [
     not_a_server_error,
     content_type_conformance,
