@@ -112,7 +112,7 @@ def test_without_a_key_only_names_of_this_machine_are_answered_to(narrow: Runnin
         "127.0.0.1.evil.example",
         "localhost.evil.example",
         "",
-        "192.168.0.1",
+        "203.0.113.9",
     ):
         connection = http.client.HTTPConnection("127.0.0.1", narrow.port, timeout=30)
         connection.putrequest("GET", "/v1/models", skip_host=True)
@@ -143,7 +143,7 @@ def test_a_signal_finishes_what_runs_and_refuses_the_new(narrow: Running, end: d
     [
         (["api_host=0.0.0.0"], "API_KEY"),
         (["api_host=::"], "API_KEY"),
-        (["api_host=192.168.0.1"], "API_KEY"),
+        (["api_host=203.0.113.9"], "API_KEY"),
         (["safe_media_path=/no/such"], "there is no folder"),
         (["fastapi_root_path=x"], "/prefix"),
         (["api_port=70000"], "api_port"),
