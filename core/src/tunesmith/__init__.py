@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pluggy
 
-from tunesmith.errors import Notice, Problem, TunesmithError
+from tunesmith.errors import Lacking, Notice, Problem, TunesmithError
 from tunesmith.specs import (
     AcceleratorSpec,
     AdapterMark,
@@ -59,6 +59,7 @@ __all__ = [
     "LauncherSpec",
     "MetricSpec",
     "ModelCatalogueSpec",
+    "Lacking",
     "Notice",
     "OptimizerSpec",
     "Problem",

@@ -18,6 +18,10 @@ class Accelerator(Protocol):
     def before_load(self, plan: Plan) -> None:
         """Before any weights are loaded."""
 
+    def placement(self, placement: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Where a model's weights are read to, as arguments of ``from_pretrained``; given where the run would have them."""
+        return placement
+
     def load(self, folder: Path, kwargs: Mapping[str, Any]) -> PreTrainedModel | None:
         """The weights of the model that learns, read in a way of its own; only where the spec says ``loads``.
 
@@ -31,7 +35,10 @@ class Accelerator(Protocol):
         return model
 
     def after_tuner(self, model: PreTrainedModel) -> PreTrainedModel:
-        """When the tuner has acted and every weight has its number format: the model as it will be trained."""
+        """When the tuner has acted and every weight has its number format: the model as it will be trained.
+
+        Where the spec says ``answers``, this is also called for models that only answer, with their adapters on.
+        """
         return model
 
     def arguments(self, plan: Plan) -> dict[str, Any]:

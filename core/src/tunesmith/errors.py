@@ -43,6 +43,11 @@ class Notice:
     what: str
 
 
+@dataclass(frozen=True, order=True)
+class Lacking(Problem):
+    """What this machine does not have now, found by a check of the plan: listed by ``tunesmith plan``, fatal to a run."""
+
+
 class ConfigError(TunesmithError):
     """Every problem of a configuration, found before anything expensive starts."""
 

@@ -147,7 +147,8 @@ def tunesmith_exporters() -> Iterable[specs.ExporterSpec]:
 def tunesmith_check_plan(plan: Plan) -> Iterable[Problem | Notice]:
     """Say what makes this plan impossible, or what its user should know; all answers of all plugins are reported together.
 
-    Called for every plan, also when nothing of this plugin was picked. Must not import torch.
+    Called for every plan, also when nothing of this plugin was picked. Must not import torch. What only this machine lacks is
+    a :class:`tunesmith.errors.Lacking`: a plan can be made all the same, and not carried out here.
     """
 
 

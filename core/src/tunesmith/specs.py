@@ -239,6 +239,7 @@ class AcceleratorSpec(Spec):
     :param attention: transformers' name of the attention kernel that it brings, for those that ``flash_attn`` switches on.
     :param dtypes: the number formats it computes in, all when empty.
     :param loads: it reads the weights of the model that learns in a way of its own.
+    :param answers: it works on models that only answer as well, and can be picked by commands that train nothing.
     :param losses: the losses it computes in place of a stage, by name (see :meth:`tunesmith.contracts.Accelerator.losses`).
     """
 
@@ -251,6 +252,7 @@ class AcceleratorSpec(Spec):
     attention: str = ""
     dtypes: tuple[str, ...] = ()
     loads: bool = False
+    answers: bool = False
     losses: tuple[str, ...] = ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunesmith.config import RunConfig
-from tunesmith.errors import ConfigError, Notice, Problem
+from tunesmith.errors import ConfigError, Lacking, Notice, Problem
 from tunesmith.plan import Plan
 from tunesmith.planning.batch_size import size_batches
 from tunesmith.planning.checks import check
@@ -40,10 +40,13 @@ def make(config: RunConfig, plugins: Plugins, command: str, *, strict: bool = Fa
         draft.problems += [_unused(key, setting.origin, setting.owner) for key, setting in draft.unused.items()]
     plan = _finish(draft, command)
     found = plugins.check_plan(plan)
-    problems = [*config.problems, *draft.problems, *(one for one in found if isinstance(one, Problem))]
+    notices = (*plan.notices, *(one.what for one in found if isinstance(one, Notice)))
+    plan = replace(plan, notices=notices, missing=(*plan.missing, *(one for one in found if isinstance(one, Lacking))))
+    wrong = (one for one in found if isinstance(one, Problem) and not isinstance(one, Lacking))
+    problems = [*config.problems, *draft.problems, *wrong]
     if problems:
         raise ConfigError([*problems, *plan.missing])
-    return replace(plan, notices=(*plan.notices, *(one.what for one in found if isinstance(one, Notice))))
+    return plan
 
 
 def _unused(key: str, origin: str, owner: str) -> Problem:

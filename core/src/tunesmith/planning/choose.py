@@ -121,7 +121,10 @@ def _library_optimizer(draft: Draft) -> None:
 
 
 def _accelerators(draft: Draft, axis: str) -> None:
-    _by_switch(draft, axis)
+    trains = "trainers" in draft.command.picks
+    for offer in draft.plugins.axis(axis):
+        if offer.spec.switch and (trains or offer.spec.answers) and _is_on(draft, offer.spec.switch):
+            draft.pick(axis, offer, draft.origin(offer.spec.switch.key))
     picked = {spec.name: spec for spec in draft.picked(axis)}
     for spec in picked.values():
         for other in set(spec.excludes) & set(picked):

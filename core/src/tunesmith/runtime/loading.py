@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -140,7 +140,16 @@ def load_model(
         model = _merge_one(plan, plugins, model, folder)
     if training:
         return model
-    return finish_frozen(plan, plugins, wish, model, last)
+    model = finish_frozen(plan, plugins, wish, model, last)
+    for accelerator in _at_work(plan, plugins, training):
+        model = accelerator.after_tuner(model).to(backend.device(local_rank()))
+    return model
+
+
+def _at_work(plan: Plan, plugins: Plugins, training: object) -> Iterator[Accelerator]:
+    """The run's accelerators: all of them on a model that learns, on others those that say so."""
+    offers = (plugins.accelerators.get(chosen.wanted) for chosen in plan.picked("accelerators"))
+    return (offer.load()(plan) for offer in offers if training or offer.spec.answers)
 
 
 def finish_frozen(
@@ -214,6 +223,8 @@ def load_base(
     """
     device = backend.device(local_rank())
     placement = {"device_map": {"": device}} if placement is None else placement
+    for accelerator in _at_work(plan, plugins, training):
+        placement = accelerator.placement(placement)
     path = str(wish.path)
     folder = model_folder(plan, path)
     config = base_changes.changed_config(load_config(plan, path), plan, wish, training=training is True)

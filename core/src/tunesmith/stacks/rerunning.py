@@ -70,12 +70,23 @@ def start_there(stack: str, request: Request) -> NoReturn:
     :raises TunesmithError: the stack has not been made.
     """
     python = interpreter(stack)
+    _become(python, ["-m", MODULE, str(request.write())])
+
+
+def again_there(stack: str) -> NoReturn:
+    """Become the same command line in ``stack``: for commands that have more to say than the settings of a run.
+
+    :raises TunesmithError: the stack has not been made.
+    """
+    _become(interpreter(stack), ["-m", "tunesmith.cli.main", *sys.argv[1:]])
+
+
+def _become(python: Path, arguments: list[str]) -> NoReturn:
     variables = {**environment(), "VIRTUAL_ENV": str(python.parents[1])}
     variables["PATH"] = os.pathsep.join([str(python.parent), variables.get("PATH", os.defpath)])
-    file = request.write()
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(python, [str(python), "-m", MODULE, str(file)], variables)
+    os.execve(python, [str(python), *arguments], variables)
 
 
 def differences(request: Request, plan: Plan) -> Iterator[str]:

@@ -17,6 +17,7 @@ from tunesmith.dialogue import Dialogue, sampling_of
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.stacks.rerunning import again_there
 
 from tunesmith_chat.script import answer_lines, answer_prompts
 from tunesmith_chat.terminal import Terminal
@@ -39,6 +40,8 @@ def chat(
     """
     plan = planning.make(read_arguments(plugins, arguments), plugins, "chat")
     plan.check_ready()
+    if plan.stack is not None:
+        again_there(plan.stack)
     talk_from_terminal = not prompts and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
     if talk_from_terminal:
         say_notices(plan)

@@ -11,7 +11,7 @@ CHAT = CommandSpec(
     load="tunesmith_chat.command:chat",
     summary="Talk to a model in the terminal, or from a script.",
     section="Run",
-    picks=("templates", "backends", "quantizers", "engines"),
+    picks=("templates", "backends", "quantizers", "accelerators", "engines"),
     requires=("model_name_or_path",),
 )
 
