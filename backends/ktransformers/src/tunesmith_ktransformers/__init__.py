@@ -1,0 +1,1 @@
+"""Experts on the processor: a plugin of Tunesmith."""
