@@ -12,6 +12,7 @@ from tunesmith.cli.plan_text import say_notices
 from tunesmith.contracts import Engine
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.stacks.rerunning import again_there
 
 from tunesmith_api.listening import bind, serve
 from tunesmith_api.options import ApiOptions
@@ -28,6 +29,8 @@ def api(plugins: Plugins, arguments: tuple[str, ...]) -> None:
     """
     plan = planning.make(read_arguments(plugins, arguments), plugins, "api")
     plan.check_ready()
+    if plan.stack is not None:
+        again_there(plan.stack)
     say_notices(plan)
     options = plan.options(ApiOptions)
     listener = bind(options.api_host, options.api_port)

@@ -20,7 +20,7 @@ COMMAND = CommandSpec(
     summary="Serve a model to OpenAI clients.",
     options=ApiOptions,
     section="Run",
-    picks=("templates", "backends", "quantizers", "engines"),
+    picks=("templates", "backends", "quantizers", "accelerators", "engines"),
     requires=("model_name_or_path",),
 )
 
