@@ -25,6 +25,10 @@ def tunesmith_backends() -> list[BackendSpec]:
             kernels=("triton", "cutlass"),
             process_group="nccl",
             # Segments that grow leave fewer holes than blocks of fixed size. A value the user set wins.
-            environment={"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "TORCH_NCCL_AVOID_RECORD_STREAMS": "1"},
+            environment={
+                "DS_ACCELERATOR": "cuda",
+                "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+                "TORCH_NCCL_AVOID_RECORD_STREAMS": "1",
+            },
         )
     ]

@@ -39,6 +39,8 @@ def make_arguments(kind: type, values: Mapping[str, Any], home: Home) -> Trainin
     """
     own = values.get("use_cpu", False) or theirs() == home.device.type
     arguments: TrainingArguments = kind(**values) if own else _placed(kind, values, home)
+    if PartialState().device.type == home.device.type:
+        _remember(arguments, PartialState().device)
     if arguments.device.type != home.device.type:
         message = f"The run computes on {home.device}, and transformers has chosen {arguments.device}."
         raise TunesmithError(message, "Start it in a process that has not used accelerate before.")
@@ -58,9 +60,14 @@ def _placed(kind: type, values: Mapping[str, Any], home: Home) -> TrainingArgume
     with _named(home.device):
         arguments: TrainingArguments = kind(**{**values, "use_cpu": True})
     arguments.use_cpu = False
-    arguments.__dict__["_setup_devices"] = home.device  # transformers' own memory of its choice
-    arguments._n_gpu = 1  # type: ignore[attr-defined]
     return arguments
+
+
+def _remember(arguments: TrainingArguments, device: torch.device) -> None:
+    """Make accelerate's device that of transformers, which looks for one by itself as well."""
+    if arguments.device.type != device.type:
+        arguments.__dict__["_setup_devices"] = device
+        arguments._n_gpu = 1  # type: ignore[attr-defined]
 
 
 def _is_one_of_many() -> bool:

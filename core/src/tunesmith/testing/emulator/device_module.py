@@ -73,6 +73,8 @@ class DeviceModule(ModuleType):
         index = torch.device(device).index
         return self.current_device() if index is None else index
 
+    Event, Stream = torch.Event, torch.Stream
+
     # -- number formats and random numbers -------------------------------------------------------------------------
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:

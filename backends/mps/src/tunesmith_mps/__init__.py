@@ -1,0 +1,1 @@
+"""The backend mps: the graphics processor of Apple silicon."""

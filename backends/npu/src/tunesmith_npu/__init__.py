@@ -1,0 +1,1 @@
+"""The backend npu: Ascend devices through torch-npu."""

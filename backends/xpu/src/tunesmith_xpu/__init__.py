@@ -1,0 +1,1 @@
+"""The backend xpu: graphics processors of Intel."""
