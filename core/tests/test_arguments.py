@@ -58,8 +58,8 @@ def test_own_options_work_before_between_and_after(config: str, words: list[str]
 
 
 def test_the_value_of_a_key_may_be_a_file_that_looks_like_a_configuration(config: str) -> None:
-    values, file, *_ = run("--fsdp_config", "fsdp.json", "run.yaml")
-    assert (values, file) == ({"fsdp_config": "fsdp.json", "seed": 1}, config)
+    values, file, *_ = run("--accelerator_config", "fsdp.json", "run.yaml")
+    assert (values, file) == ({"accelerator_config": "fsdp.json", "seed": 1}, config)
 
 
 def test_without_any_file_the_words_are_the_configuration() -> None:

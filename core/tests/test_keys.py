@@ -125,11 +125,11 @@ def test_every_key_of_the_host_is_read_by_somebody() -> None:
 
 def test_the_host_transformers_and_later_packages_own_keys() -> None:
     table = KeyTable.of(Plugins(found=[]))
-    owners = {name: (table[name].owner, table[name].status) for name in ("stage", "learning_rate", "use_ray", "use_mca")}
+    owners = {name: (table[name].owner, table[name].status) for name in ("stage", "learning_rate", "fp8", "use_mca")}
     assert owners == {
         "stage": ("host", "owned"),
         "learning_rate": ("transformers", "owned"),
-        "use_ray": ("tunesmith-ray", "later"),
+        "fp8": ("tunesmith-core", "later"),
         "use_mca": ("host", "refused"),
     }
     assert table["cutoff_len"].help
@@ -235,8 +235,8 @@ def test_the_very_same_class_may_be_shared(plugin: MakePlugin, tmp_path: Path) -
 
 
 def test_a_plugin_takes_over_a_key_that_was_only_known(plugin: MakePlugin) -> None:
-    table = KeyTable.of(Plugins(found=[plugin("acme", "use_ray: bool = False")]))
-    assert (table["use_ray"].owner, table["use_ray"].status) == ("acme", "owned")
+    table = KeyTable.of(Plugins(found=[plugin("acme", "fp8: bool = False")]))
+    assert (table["fp8"].owner, table["fp8"].status) == ("acme", "owned")
 
 
 def test_options_that_cannot_be_read_break_their_plugin_and_no_other(plugin: MakePlugin) -> None:
@@ -279,9 +279,9 @@ def test_a_plugins_switch_is_a_value_of_a_closed_choice(plugin: MakePlugin) -> N
 @pytest.mark.parametrize(
     ("key", "given", "command", "matters"),
     [
-        ("ray_num_workers", {"use_ray": True}, "train", True),
-        ("ray_num_workers", {"use_ray": False}, "train", False),
-        ("use_ray", {}, "train", True),
+        ("fp8_backend", {"fp8": True}, "train", True),
+        ("fp8_backend", {"fp8": False}, "train", False),
+        ("fp8", {}, "train", True),
         ("gradio_share", {}, "train", False),
         ("gradio_share", {}, "webui", True),
         ("video_fps", {}, "train", False),

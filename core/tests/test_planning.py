@@ -158,8 +158,8 @@ def test_a_known_name_that_no_package_brings_yet_is_missing_and_an_unknown_one_i
 
 
 def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(make: MakePlan) -> None:
-    assert any("use_ray" in problem.what for problem in make(use_ray=True).missing)
-    assert make(use_ray=False).missing == ()
+    assert any("fp8" in problem.what for problem in make(fp8=True).missing)
+    assert make(fp8=False).missing == ()
 
 
 @pytest.mark.parametrize("command", ["train", "chat", "export"])

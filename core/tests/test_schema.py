@@ -55,7 +55,7 @@ def test_the_configurations_that_users_have_are_valid(check: Any, file: Path) ->
     "given",
     [
         {"cutoff_len": 2048, "packing": None, "dataset": "a,b", "eval_dataset": ["c"], "mix_strategy": "concat"},
-        {"fsdp_config.min_num_params": 3, "fsdp_config": {"a": {"b": [1]}}},
+        {"accelerator_config.min_num_params": 3, "accelerator_config": {"a": {"b": [1]}}},
         {"use_mca": False, "val_size": 0.1, "resume_from_checkpoint": True, "interleave_probs": [0.5, 0.5]},
         {"cutoff_len": 0},
         {"cutoff_len": "many"},
@@ -89,4 +89,4 @@ def test_editors_are_told_meaning_default_and_secrets(plugins: Plugins) -> None:
     assert properties["stage"].get("examples", []) == list(plugins.trainers.names)
     assert properties["hf_hub_token"]["writeOnly"] is True
     assert properties["evaluation_strategy"]["deprecated"] is True
-    assert "tunesmith-ray" in properties["use_ray"]["description"]
+    assert "tunesmith-core" in properties["fp8"]["description"]

@@ -70,8 +70,6 @@ def test_what_transformers_has_is_not_called_removed() -> None:
         ("per_gpu_train_batch_size", 4, "per_device_train_batch_size", 4),
         ("per_gpu_eval_batch_size", 4, "per_device_eval_batch_size", 4),
         ("adafactor", True, "optim", "adafactor"),
-        ("fsdp_min_num_params", 10, "fsdp_config", {"min_num_params": 10}),
-        ("fsdp_transformer_layer_cls_to_wrap", "Block", "fsdp_config", {"transformer_layer_cls_to_wrap": "Block"}),
         ("include_inputs_for_metrics", True, "include_for_metrics", ("inputs",)),
         ("include_tokens_per_second", True, "include_effective_tokens_per_second", True),
         ("torchdynamo", "inductor", "torch_compile_backend", "inductor"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tunesmith import Scene, TunesmithError
+from tunesmith import Scene, TunesmithError, settings
 from tunesmith.plan import Spread
 from tunesmith.plugins import Plugins
 from tunesmith.testing import PluginSuite
@@ -42,6 +42,17 @@ class TestPlugin(PluginSuite):
 def test_many_words_mean_the_same(keys: dict[str, Any], expected: FsdpConfig) -> None:
     assert wanted(Scene(keys.get, {}))
     assert read_config(keys.get, {}, Path()) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "new"),
+    [
+        ("fsdp_min_num_params", 10, "min_num_params"),
+        ("fsdp_transformer_layer_cls_to_wrap", "B", "transformer_layer_cls_to_wrap"),
+    ],
+)
+def test_old_keys_become_settings(old: str, value: Any, new: str) -> None:
+    assert settings.read(PLUGINS, {old: value}, environ={}).value("fsdp_config") == {new: value}
 
 
 def test_a_file_is_found_beside_the_configuration(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The launcher ray: the processes of a run as workers of a Ray cluster."""
