@@ -7,31 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.conversation import Call, Conversation, Result, Thought, Turn
-
-
-def message(turn: Turn) -> dict[str, Any]:
-    """One turn as an OpenAI message, with ``reasoning_content`` for its thoughts."""
-    made: dict[str, Any] = {"role": turn.role, "content": turn.text}
-    if results := [part.content for part in turn.parts if isinstance(part, Result)]:
-        made["content"] = "".join(results)
-    if thoughts := [part.text for part in turn.parts if isinstance(part, Thought)]:
-        made["reasoning_content"] = "".join(thoughts)
-    if calls := [call(part) for part in turn.parts if isinstance(part, Call)]:
-        made["tool_calls"] = calls
-    return made
-
-
-def call(part: Call) -> dict[str, Any]:
-    """One tool call as OpenAI writes it: the arguments are a JSON text."""
-    function = {"name": part.name, "arguments": json.dumps(part.arguments, ensure_ascii=False)}
-    return {"type": "function", "function": function, **({"id": part.id} if part.id else {})}
+from tunesmith.data.conversation import Conversation
+from tunesmith.data.openai_answers import message_of
 
 
 def row(conversation: Conversation) -> Mapping[str, Any]:
     """A whole conversation as a row of training data."""
     tools = {"tools": list(conversation.tools)} if conversation.tools else {}
-    return {"messages": [message(turn) for turn in conversation.turns], **tools}
+    return {"messages": [message_of(turn) for turn in conversation.turns], **tools}
 
 
 def save(conversation: Conversation, file: Path) -> None:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable
 
 import click
+from tunesmith.data.openai_answers import message_of
 from tunesmith.dialogue import Dialogue
-
-from tunesmith_chat.record import message
 
 CLEAR = "/clear"
 
@@ -37,5 +36,5 @@ def answer(dialogue: Dialogue, prompt: str, as_json: bool) -> None:
         click.echo()
         return
     text = "".join(dialogue.say(prompt))
-    said = {"prompt": prompt, "text": text, "finish": dialogue.finish, "message": message(dialogue.turns[-1])}
+    said = {"prompt": prompt, "text": text, "finish": dialogue.finish, "message": message_of(dialogue.turns[-1])}
     click.echo(json.dumps(said, ensure_ascii=False))

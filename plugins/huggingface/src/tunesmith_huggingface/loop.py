@@ -107,6 +107,8 @@ class Loop:
                     self._ending = True
                 for job in self._unfinished():
                     job.fail(error)
+                for _, future in self._calls:
+                    future.set_exception(error)
                 raise
         for job in self._unfinished():
             job.cancel()

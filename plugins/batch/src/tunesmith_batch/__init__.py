@@ -1,0 +1,1 @@
+"""The command batch: answers for a file of prompts."""
