@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from tunesmith.cli.findings import Finding
+from tunesmith.findings import Finding
 from tunesmith.sizes import size_text
 from tunesmith.stacks import place
 
