@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .running import Running
-from .taught import make_taught
+from .taught import make_adapter, make_taught
 
 KEY = "sk-a-key"
 
@@ -35,9 +35,10 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(taught: Path, media: Path) -> Iterator[Running]:
-    """A server with a key."""
+def server(taught: Path, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server with a key and an adapter."""
+    adapter = make_adapter(taught, tmp_path_factory.mktemp("adapter") / "loud")
     words = (f"model_name_or_path={taught}", "do_sample=false", "max_new_tokens=64", f"safe_media_path={media}")
-    running = Running(*words, "api_max_body=1", "max_concurrent=4", API_KEY=KEY)
+    running = Running(*words, f"serve_adapters=loud={adapter}", "api_max_body=1", "max_concurrent=4", API_KEY=KEY)
     yield running
     running.close()

@@ -52,6 +52,19 @@ def make_taught(folder: Path) -> Path:
     return folder
 
 
+def make_adapter(folder: Path, out: Path) -> Path:
+    """An adapter that makes the model in ``folder`` say something else."""
+    from peft import LoraConfig, get_peft_model
+
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: Any = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    model.save_pretrained(out)
+    return out
+
+
 def _learn(folder: Path, ids: torch.Tensor, labels: torch.Tensor) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0.0)

@@ -210,13 +210,20 @@ def test_a_bias_changes_the_answer(client: openai.OpenAI) -> None:
 
 
 def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == [MODEL]
+    assert [model.id for model in client.models.list()] == [MODEL, "loud"]
+    assert client.models.retrieve("loud").model_dump()["parent"] == MODEL
     assert client.models.retrieve(MODEL).object == "model"
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-9'"):
         client.models.retrieve("gpt-9")
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model="gpt-9", messages=ask(HELLO))
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+def test_an_adapter_answers_under_its_own_name_beside_the_model(client: openai.OpenAI) -> None:
+    made = {name: client.chat.completions.create(model=name, messages=ask(HELLO), max_tokens=16) for name in (MODEL, "loud")}
+    assert made["loud"].model == "loud"
+    assert made["loud"].choices[0].message.content != made[MODEL].choices[0].message.content == HELLO_BACK
 
 
 def test_a_raw_prompt_with_the_templates_tokens_is_read_as_the_template_would(client: openai.OpenAI) -> None:

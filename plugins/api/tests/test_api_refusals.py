@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import time
 from typing import Any
@@ -66,6 +67,28 @@ def test_a_wrong_field_is_named(server: Running, body: Any, param: str) -> None:
     assert set(answer["error"]) == {"message", "type", "param", "code"}
     assert answer["error"]["type"] == "invalid_request_error"
     assert (answer["error"]["param"] or "").startswith(param.partition(".list")[0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [WEATHER], "tool_choice": "required"}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}}, "tool_choice"),
+    ],
+)
+def test_a_form_of_answers_is_kept_to_or_refused_by_name(server: Running, fields: Any, param: str) -> None:
+    """An engine may be able to hold answers to a schema, or not; it is never let pass."""
+    status, answer = sent(server, chat(**{**fields, "max_tokens": 64}))
+    if status == 400:
+        assert answer["error"]["param"] == param
+    else:
+        choice = answer["choices"][0]
+        assert (
+            choice["finish_reason"] == "length"
+            or choice["message"].get("tool_calls")
+            or json.loads(choice["message"]["content"])
+        )
 
 
 def test_a_stream_that_cannot_begin_has_a_status_too(server: Running) -> None:
