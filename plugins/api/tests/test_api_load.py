@@ -1,4 +1,4 @@
-"""Thirty-two clients that leave, dawdle, send too much and send nonsense; TUNESMITH_LOAD_SECONDS says for how long."""
+"""Thirty-two clients that leave, dawdle, send too much and send nonsense; LOAD_SECONDS says for how long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .taught import HELLO, HELLO_BACK, RIDDLE, SOLUTION
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("api")]
 CHAT, CLIENTS = "/v1/chat/completions", 32
-SECONDS = float(os.environ.get("TUNESMITH_LOAD_SECONDS", "120"))
+SECONDS = float(os.environ.get("LOAD_SECONDS", "120"))
 HEADERS = {"Content-Type": "application/json"}
 
 
