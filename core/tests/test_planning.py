@@ -432,3 +432,22 @@ def test_plugins_can_say_what_a_user_should_know(model: Path, tmp_path: Path) ->
     plugins = Plugins(local=tmp_path)
     config = settings.read(plugins, {"model_name_or_path": str(model), "backend": "cpu"}, environ={})
     assert "chat takes a while" in planning.make(config, plugins, "chat").notices
+
+
+def test_plugins_can_say_what_this_machine_lacks(model: Path, tmp_path: Path) -> None:
+    """It is listed, and fatal only to whoever carries the plan out."""
+    (tmp_path / "tunesmith_local.py").write_text(
+        "from tunesmith import Lacking, hookimpl\nTUNESMITH_API = (1, 0)\n"
+        "@hookimpl\ndef tunesmith_check_plan(plan):\n    return [Lacking('here', 'there is no abacus', 'Buy one.')]\n"
+    )
+    plugins = Plugins(local=tmp_path)
+    config = settings.read(plugins, {"model_name_or_path": str(model), "backend": "cpu"}, environ={})
+    plan = planning.make(config, plugins, "chat")
+    assert [one.what for one in plan.missing if "abacus" in one.what] == ["there is no abacus"]
+    with pytest.raises(ConfigError, match="here: there is no abacus"):
+        plan.check_ready()
+
+
+def test_commands_that_only_answer_pick_no_accelerator_that_is_for_training(make: MakePlan) -> None:
+    plan = make("chat", use_unsloth_gc=True, dataset=None, output_dir=None)
+    assert not list(plan.picked("accelerators"))

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 from tunesmith import planning, settings
+from tunesmith.cli.doctor import doctor
 from tunesmith.errors import ConfigError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 from tunesmith.testing import PluginSuite
 from tunesmith_ktransformers import checks, processor
+from tunesmith_ktransformers.command import experts
 from tunesmith_ktransformers.converted import ConvertedFacts, facts_in, missing_files
 from tunesmith_ktransformers.facts import facts_of
 from tunesmith_ktransformers.kernel_wishes import option_faults, wishes_of
@@ -242,3 +245,14 @@ def test_preflight_names_what_the_processor_lacks(monkeypatch: pytest.MonkeyPatc
     assert first.level == "fail"
     assert "lacks avx512_vbmi avx512_bf16" in first.what
     assert checks.block_fault(64, 64, 16, 1) is None
+
+
+def test_the_commands_print_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = CliRunner().invoke(experts, ["check", "--json"])
+    assert found.exit_code == 0
+    assert [one["level"] for one in json.loads(found.stdout)] == ["ok", "ok", "ok", "warn"]
+    seen = CliRunner().invoke(doctor, ["--backend", "ktransformers"], obj=PLUGINS)
+    assert "the processor runs kt-kernel's build avx512_bf16" in seen.output
+    assert "there is no backend" not in seen.output
+    monkeypatch.setattr(processor, "read_flags", frozenset)
+    assert "fail" in CliRunner().invoke(experts, ["check"]).output

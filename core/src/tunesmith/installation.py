@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from tunesmith.contracts import Probe
 from tunesmith.findings import Finding
-from tunesmith.specs import BackendSpec
+from tunesmith.specs import AcceleratorSpec, BackendSpec
 
 #: The libraries whose versions decide how a run behaves.
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "trl", "tokenizers", "safetensors", "numpy")
@@ -117,13 +117,13 @@ def probe(backend: BackendSpec) -> Probe:
     return found
 
 
-def preflight(backend: BackendSpec) -> Iterator[Finding]:
-    """Everything a backend has to say about its device here, without torch. Whatever goes wrong in it is a line too."""
-    module, _, function = backend.preflight.partition(":")
+def preflight(spec: BackendSpec | AcceleratorSpec) -> Iterator[Finding]:
+    """Everything that one has to say about its device here, without torch. Whatever goes wrong in it is a line too."""
+    module, _, function = spec.preflight.partition(":")
     try:
         yield from getattr(import_module(module), function)()
     except Exception as error:  # whatever it raises is what the user came here to learn
-        what = f"the preflight of backend {backend.name} failed: {type(error).__name__}: {error}"
+        what = f"the preflight of {spec.name} failed: {type(error).__name__}: {error}"
         yield Finding("fail", what, "Reinstall its package.")
 
 

@@ -240,6 +240,7 @@ class AcceleratorSpec(Spec):
     :param dtypes: the number formats it computes in, all when empty.
     :param loads: it reads the weights of the model that learns in a way of its own.
     :param answers: it works on models that only answer as well, and can be picked by commands that train nothing.
+    :param preflight: as that of a backend, for what needs a certain machine; ``doctor --backend NAME`` prints it too.
     :param losses: the losses it computes in place of a stage, by name (see :meth:`tunesmith.contracts.Accelerator.losses`).
     """
 
@@ -253,6 +254,7 @@ class AcceleratorSpec(Spec):
     dtypes: tuple[str, ...] = ()
     loads: bool = False
     answers: bool = False
+    preflight: str = ""
     losses: tuple[str, ...] = ()
 
 

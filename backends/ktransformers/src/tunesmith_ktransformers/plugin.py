@@ -27,6 +27,7 @@ ACCELERATOR = AcceleratorSpec(
     excludes=("unsloth",),
     dtypes=("bfloat16",),
     answers=True,
+    preflight="tunesmith_ktransformers.preflight:findings",
 )
 
 #: kt-kernel asks for one version of torch, which its kernels do not need: they know tensors by address. Its wheel brings

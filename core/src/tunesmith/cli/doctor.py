@@ -156,7 +156,10 @@ def backends(plugins: Plugins, wish: Wish) -> Iterator[Finding]:
         yield finding
         if offer.spec.name == wish.backend and offer.spec.preflight:
             yield from preflight(offer.spec)
-    if wish.backend and wish.backend not in plugins.backends:
+    others = [offer for offer in plugins.accelerators if offer.spec.name == wish.backend and offer.spec.preflight]
+    for one in others:
+        yield from preflight(one.spec)
+    if wish.backend and wish.backend not in plugins.backends and not others:
         package = plugins.catalogue.names("backends").get(wish.backend)
         fix = f"pip install {package}" if package else f"Installed: {', '.join(plugins.backends.names) or 'none'}."
         yield Finding("fail", f"there is no backend {wish.backend!r}", fix)
