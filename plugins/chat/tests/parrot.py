@@ -11,10 +11,19 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 from tunesmith.contracts import Delta, Engine, Request, Sampling
-from tunesmith.data.conversation import Call, Conversation, Result, Text, Turn
+from tunesmith.data.conversation import Call, Conversation, Result, Text, Thought, Turn
 from tunesmith.dialogue import Dialogue
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import ModelWish
+
+WEATHER = '{"name": "get_weather", "arguments": {"city": "%s"}}'
+#: What is answered to some words.
+CANNED = {
+    "call": WEATHER % "Oslo",
+    "call twice": f"{WEATHER % 'Oslo'}\n{WEATHER % 'Bergen'}",
+    "say nothing": "",
+    "think": "<think>seven is odd</think>It is **odd**.",
+}
 
 
 class Reader:
@@ -24,8 +33,11 @@ class Reader:
 
     def parse_reply(self, text: str, tools: tuple[dict[str, object], ...] = ()) -> Turn:
         if text.startswith("{"):
-            call = json.loads(text)
-            return Turn("assistant", (Call(call["name"], call["arguments"]),))
+            calls = [json.loads(line) for line in text.splitlines()]
+            return Turn("assistant", tuple(Call(call["name"], call["arguments"]) for call in calls))
+        thought, found, words = text.removeprefix("<think>").partition("</think>")
+        if found:
+            return Turn("assistant", (Thought(thought), Text(words)))
         return Turn("assistant", (Text(text),) if text else ())
 
 
@@ -49,11 +61,8 @@ class Parrot(Engine):
         conversation = self.asked[requests[0].ids[0]]
         last = conversation.turns[-1]
         heard = "".join(part.content if isinstance(part, Result) else part.text for part in last.parts)
-        if heard == "call":
-            yield Delta("x", (1,), '{"name": "get_weather", "arguments": {"city": "Oslo"}}', "stop")
-            return
-        if heard == "say nothing":
-            yield Delta("x", (1,), "", "stop")
+        if heard in CANNED:
+            yield Delta("x", (1,), CANNED[heard], "stop")
             return
         words = f"heard {len(conversation.turns)}: {heard}".split(" ")
         words += ["and so on"] * 400 if heard == "wait" else []

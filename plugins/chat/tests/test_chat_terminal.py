@@ -89,9 +89,59 @@ def test_tool_calls_are_shown_and_can_be_answered(terminal: Terminal) -> None:
     terminal.wait_for("heard 3: 12 degrees")
 
 
+def test_calls_at_once_are_answered_one_by_one(terminal: Terminal) -> None:
+    terminal.press("call twice" + ENTER)
+    terminal.wait_for("city='Bergen'")
+    terminal.press("/result rain" + ENTER)
+    terminal.wait_for("tool call: get_weather(city='Bergen')")
+    terminal.press("/result sun" + ENTER)
+    terminal.wait_for("heard 4: sun")
+
+
+def test_thoughts_are_folded_and_shown_when_asked_for(terminal: Terminal) -> None:
+    terminal.press("think" + ENTER)
+    folded = terminal.wait_for("It is odd.")
+    assert "thought 3 words" in folded
+    assert "seven is odd" not in folded
+    terminal.press("/thoughts" + ENTER)
+    terminal.wait_for("seven is odd")
+    terminal.press("/markdown off" + ENTER)
+    terminal.press("/thoughts on" + ENTER)
+    terminal.press("think" + ENTER)
+    assert "seven is odd" in terminal.wait_for("It is **odd**.")
+
+
+def test_a_file_goes_before_the_next_turn(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("remember the milk\n")
+    terminal.press("/file notes.txt" + ENTER)
+    terminal.wait_for("notes.txt goes before your next turn (1 lines).")
+    terminal.press("/markdown off" + ENTER)
+    terminal.press("what?" + ENTER)
+    assert "remember the milk" in terminal.wait_for("what?\n") + terminal.wait_for("what?")
+    terminal.press("and now" + ENTER)
+    terminal.wait_for("heard 3: and now")
+
+
+def test_a_conversation_is_saved_and_gone_on_with(terminal: Terminal) -> None:
+    terminal.press("hello" + ENTER)
+    terminal.wait_for("heard 1: hello")
+    terminal.press("/save talk.jsonl" + ENTER)
+    terminal.wait_for("Added to talk.jsonl")
+    terminal.press("/clear" + ENTER)
+    terminal.wait_for("starts anew")
+    terminal.press("/load talk.jsonl" + ENTER)
+    terminal.wait_for("Read 2 turns from talk.jsonl.")
+    terminal.press("again" + ENTER)
+    terminal.wait_for("heard 3: again")
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
+        ("/file ../x", "lies outside of"),
+        ("/load nothing.jsonl", "cannot be read"),
+        ("/thoughts", "holds no thought"),
+        ("/markdown perhaps", "is on or off"),
         ("/sistem x", "Did you mean '/system'?"),
         ("/save", "/save needs a file"),
         ("/save no/such/folder/x.jsonl", "cannot be written"),
@@ -110,4 +160,19 @@ def test_a_mistake_is_named_and_the_conversation_goes_on(terminal: Terminal, lin
 def test_help_lists_every_word(terminal: Terminal) -> None:
     terminal.press("/help" + ENTER)
     shown = terminal.wait_for("Ctrl-C stops an answer.")
-    assert all(word in shown for word in ("/system", "/clear", "/result", "/save", "/help", "/exit"))
+    assert all(
+        word in shown
+        for word in (
+            "/system",
+            "/clear",
+            "/file",
+            "/tools",
+            "/result",
+            "/thoughts",
+            "/markdown",
+            "/save",
+            "/load",
+            "/help",
+            "/exit",
+        )
+    )

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 from rich.text import Text as Styled
-from tunesmith.data.conversation import Call, Result, Text, Turn
+from tunesmith.data.conversation import Call, Result, Text, Thought, Turn
 from tunesmith.dialogue import Dialogue
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.plan import Plan
 
+from tunesmith_chat.files import file_text, load
+from tunesmith_chat.painter import Painter, thought_of, words_of
 from tunesmith_chat.record import save
 
 HELP = {
     "/system TEXT": "Set the system prompt; without TEXT show it, with - remove it.",
     "/clear": "Forget the conversation; the system prompt stays.",
+    "/file PATH": "Put a text file of this folder before your next turn.",
+    "/tools": "Show the tools that the model may call.",
     "/result TEXT": "Answer the model's tool call with TEXT.",
+    "/thoughts": "Show what the model thought; with on or off: always, never.",
+    "/markdown": "With on or off: render answers, or show them as they are.",
     "/save FILE": "Add the conversation to a JSON Lines file, as training data.",
+    "/load FILE": "Go on with the last conversation in such a file.",
     "/help": "Show this.",
     "/exit": "Leave. So does Ctrl-D.",
 }
@@ -37,17 +45,24 @@ class Terminal:
         self.dialogue = dialogue
         self.plan = plan
         self.console = Console(highlight=False)
+        self.painter = Painter(self.console, lambda text: dialogue.engine.renderer.parse_reply(text, dialogue.tools))
+        self.files: list[str] = []
         self.words = {
             "/system": self.system,
             "/clear": self.clear,
+            "/file": self.file,
+            "/tools": self.tools,
             "/result": self.result,
+            "/thoughts": self.thoughts,
+            "/markdown": self.markdown,
             "/save": self.save,
+            "/load": self.load,
             "/help": self.help,
         }
 
     def run(self) -> None:
         """Talk until the person leaves."""
-        self.console.print(Styled(f"{self.title()}. /help lists commands, Ctrl-D leaves.", "dim"))
+        self.say_dimly(f"{self.title()}. /help lists commands, Ctrl-D leaves.")
         session: PromptSession[str] = PromptSession(
             "> ", history=history(), key_bindings=keys(), multiline=True, prompt_continuation="  "
         )
@@ -93,48 +108,84 @@ class Terminal:
         self.words[word](rest.strip())
 
     def say(self, text: str) -> None:
-        """Send a turn and show the answer."""
-        self.show(self.dialogue.say(text))
+        """Send a turn, behind the files that were put before it, and show the answer."""
+        self.show(self.dialogue.say("\n\n".join([*self.files, text])))
+        self.files.clear()
 
     def show(self, answer: Iterator[str]) -> None:
         """Show the model's next turn while it comes. Ctrl-C stops it; what was said until then is kept."""
         try:
             with closing(answer):  # type: ignore[type-var]
-                for text in answer:
-                    self.console.out(text, end="", highlight=False)
-                    self.console.file.flush()
+                self.painter.paint(answer)
         except KeyboardInterrupt:
-            self.console.print(Styled(" (stopped)", "dim"), end="")
-        self.console.print()
+            self.say_dimly("(stopped)")
         if is_empty(self.dialogue.turns[-1]):
             raise TunesmithError("There was no answer; your turn is forgotten.", "Ask again, or something else.")
-        self.show_calls(self.dialogue.turns[-1])
+        if self.dialogue.finish == "length":
+            self.say_dimly("(cut off: max_new_tokens, or the end of what the model can see)")
+        self.show_calls()
 
-    def show_calls(self, turn: Turn) -> None:
-        """Point out what tools a turn asks for."""
-        for part in turn.parts:
-            if isinstance(part, Call):
-                given = ", ".join(f"{name}={value!r}" for name, value in part.arguments.items())
-                self.console.print(Styled(f"tool call: {part.name}({given})  answer it with /result", "cyan"))
+    def say_dimly(self, text: str) -> None:
+        """A word of ours, not of the model's."""
+        self.console.print(Styled(text, "dim"))
+
+    def show_calls(self) -> None:
+        """Point out what tools the model waits for."""
+        for part in waiting(self.dialogue.turns):
+            given = ", ".join(f"{name}={value!r}" for name, value in part.arguments.items())
+            self.console.print(Styled(f"tool call: {part.name}({given})  answer it with /result", "cyan"))
 
     def system(self, text: str) -> None:
         """Set, remove or show the system prompt."""
         if text:
             self.dialogue.system = "" if text == "-" else text
-        self.console.print(Styled(f"system prompt: {self.dialogue.system or 'none'}", "dim"))
+        self.say_dimly(f"system prompt: {self.dialogue.system or 'none'}")
 
     def clear(self, _: str) -> None:
         """Forget the turns."""
         self.dialogue.clear()
-        self.console.print(Styled("The conversation starts anew.", "dim"))
+        self.files.clear()
+        self.say_dimly("The conversation starts anew.")
+
+    def file(self, name: str) -> None:
+        """Keep a file for the next turn."""
+        if not name:
+            raise TunesmithError("/file needs a file.", "Write /file notes.txt")
+        self.files.append(file_text(name, Path.cwd()))
+        self.say_dimly(f"{name} goes before your next turn ({len(self.files[-1].splitlines()) - 3} lines).")
+
+    def tools(self, _: str) -> None:
+        """List the tools."""
+        for tool in self.dialogue.tools:
+            function = tool["function"]
+            self.say_dimly(f"{function['name']}({', '.join(parameters_of(function))})  {function.get('description', '')}")
+        if not self.dialogue.tools:
+            self.say_dimly("none; give them with --tools FILE")
+
+    def thoughts(self, word: str) -> None:
+        """Show the last thought, or set whether thoughts are shown."""
+        if word:
+            self.painter.unfolded = is_on("/thoughts", word)
+            return
+        last = next((turn for turn in reversed(self.dialogue.turns) if turn.role == "assistant"), Turn("assistant", ()))
+        if not any(isinstance(part, Thought) for part in last.parts):
+            raise TunesmithError("The model's last turn holds no thought.", "Not every model thinks.")
+        self.painter.show_thought(thought_of(last))
+
+    def markdown(self, word: str) -> None:
+        """Set whether answers are rendered."""
+        self.painter.markdown = is_on("/markdown", word)
 
     def result(self, text: str) -> None:
-        """Say what a tool answered."""
-        calls = [part for part in (self.dialogue.turns or [Turn("user", ())])[-1].parts if isinstance(part, Call)]
+        """Say what a tool answered; the model goes on once all of its calls are answered."""
+        calls = waiting(self.dialogue.turns)
         if not calls:
             raise TunesmithError("The model's last turn asks for no tool.", "Just write your next turn.")
-        self.dialogue.turns.append(Turn("tool", (Result(text, calls[-1].name, calls[-1].id),)))
-        self.show(self.dialogue.answer())
+        self.dialogue.turns.append(Turn("tool", (Result(text, calls[0].name, calls[0].id),)))
+        if len(calls) > 1:
+            self.show_calls()
+        else:
+            self.show(self.dialogue.answer())
 
     def save(self, name: str) -> None:
         """Write the conversation."""
@@ -144,18 +195,59 @@ class Terminal:
             save(self.dialogue.conversation, Path(name))
         except OSError as error:
             raise TunesmithError(f"{name} cannot be written: {error.strerror}.") from error
-        self.console.print(Styled(f"Added to {name}.", "dim"))
+        self.say_dimly(f"Added to {name}.")
+
+    def load(self, name: str) -> None:
+        """Go on with a conversation that was saved."""
+        if not name:
+            raise TunesmithError("/load needs a file.", "Write /load talk.jsonl")
+        read = load(name)
+        first = read.turns[0] if read.turns and read.turns[0].role == "system" else None
+        self.dialogue.system = first.text if first else ""
+        self.dialogue.turns[:] = read.turns[1:] if first else read.turns
+        self.dialogue.tools = read.tools
+        self.files.clear()
+        for turn in self.dialogue.turns[-2:]:
+            self.say_dimly(f"{turn.role}:")
+            self.painter.show(words_of(turn))
+        self.say_dimly(f"Read {len(self.dialogue.turns)} turns from {name}.")
+        self.show_calls()
 
     def help(self, _: str) -> None:
         """List the words."""
         for word, what in HELP.items():
             self.console.print(Styled.assemble((f"{word:<14}", "bold"), what))
-        self.console.print(Styled(KEYS, "dim"))
+        self.say_dimly(KEYS)
 
 
 def is_empty(turn: Turn) -> bool:
     """Whether a turn says nothing at all; no template can render such an answer as history."""
     return not any(part.text if isinstance(part, Text) else True for part in turn.parts)
+
+
+def waiting(turns: Sequence[Turn]) -> list[Call]:
+    """The calls of the model's last turn that no result has answered yet."""
+    results = 0
+    for turn in reversed(turns):
+        if turn.role != "tool":
+            return [part for part in turn.parts if isinstance(part, Call)][results:]
+        results += sum(isinstance(part, Result) for part in turn.parts)
+    return []
+
+
+def parameters_of(function: Mapping[str, Any]) -> Sequence[str]:
+    """The names of a tool's parameters."""
+    return list((function.get("parameters") or {}).get("properties") or ())
+
+
+def is_on(word: str, answer: str) -> bool:
+    """``on`` or ``off``.
+
+    :raises TunesmithError: neither.
+    """
+    if answer not in ("on", "off"):
+        raise TunesmithError(f"{word} is on or off, not {answer or 'nothing'}.", f"Write {word} on")
+    return answer == "on"
 
 
 def keys() -> KeyBindings:
