@@ -16,6 +16,7 @@ from tunesmith.installation import LIBRARIES, machine, our_versions, probe, vers
 from tunesmith.plan import is_secret
 from tunesmith.plugins import Plugins
 from tunesmith.sizes import size_text
+from tunesmith.specs import BackendSpec
 
 #: Variables with these beginnings change what a run does.
 VARIABLES = ("TUNESMITH_", "HF_", "TRANSFORMERS_", "OMP_NUM_THREADS", "TOKENIZERS_", "WORLD_SIZE", "RANK", "LOCAL_RANK")
@@ -37,9 +38,15 @@ def gather(plugins: Plugins) -> dict[str, Any]:
         "libraries": {name: version_of(name) for name in LIBRARIES},
         "machine": asdict(machine(Path())),
         "backends": {offer.spec.name: _backend(offer) for offer in plugins.backends},
-        "variables": variables(os.environ, {offer.spec.visible_devices for offer in plugins.backends}),
+        "variables": variables(os.environ, {name for offer in plugins.backends for name in _named(offer.spec)}),
         **describe(plugins),
     }
+
+
+def _named(spec: BackendSpec) -> Iterator[str | None]:
+    """Variables that a backend listens to."""
+    yield spec.visible_devices
+    yield from spec.environment
 
 
 def _backend(offer: Any) -> dict[str, Any]:
