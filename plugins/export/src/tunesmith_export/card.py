@@ -24,7 +24,7 @@ def _front_matter(report: Mapping[str, Any]) -> list[str]:
     return [
         "---",
         f"base_model: {report['base']}",
-        "library_name: transformers",
+        f"library_name: {report.get('library', 'transformers')}",
         "pipeline_tag: text-generation",
         "tags:",
         *(f"- {tag}" for tag in tags),
@@ -39,7 +39,7 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"{report['architecture']} with {report['parameters']:,} parameters in {report['dtype']}, exported by Tunesmith."
     yield f"Conversations are written by the template in `chat_template.jinja` (`{report['template']}`)."
     yield ""
-    yield USE
+    yield report.get("use", USE)
     yield ""
     yield OLLAMA if "Modelfile" not in report["omitted"] else f"There is no Modelfile: {report['omitted']['Modelfile']}"
     yield ""
@@ -49,6 +49,8 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _figures(report: Mapping[str, Any]) -> Iterator[str]:
+    if "checked" in report:
+        yield f"{report['checked']}\n"
     for merge in report["adapters"]:
         if merge["weights"] is not None:
             yield f"{merge['adapter']} changed {merge['weights']} weights by {merge['moved']:.2g} of their size.\n"
