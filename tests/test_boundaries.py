@@ -26,7 +26,7 @@ EVERYWHERE = {"cpu"}
 #: it would name the plugin.
 ENGLISH = {"hubs", "full"}
 #: Names of other people's things in which a plugin's name is a part.
-FOREIGN = {"huggingface_hub", "huggingface.co", ".cache/huggingface"}
+FOREIGN = {"huggingface_hub", "huggingface.co", ".cache/huggingface", "*.gguf"}
 
 
 @dataclass(frozen=True)
