@@ -57,7 +57,7 @@ def test_the_reference_is_the_policy_as_it_starts(
 ) -> None:
     """Also where an adapter has taken a part of the weights, and where a model cannot have two adapters."""
     folder = home / f"start-{stage}-{next(iter(keys))}"
-    given = {"finetuning_type": "lora", "reward_funcs": "singing", "num_generations": 8, "beta": 0.1, "max_steps": 1, **keys}
+    given = {"finetuning_type": "lora", "reward_funcs": "singing", "num_generations": 8, "beta": 0.1, "max_steps": 2, **keys}
     launch.train(make(stage=stage, output_dir=str(folder), **given), plugins)
     assert logged(folder, "kl")[0] == pytest.approx(0, abs=1e-5)
 

@@ -76,7 +76,7 @@ class Allocation(TrainerCallback):
         :raises TunesmithError: warm-up and final phase leave no step to move ranks in.
         """
         config = model.peft_config["default"]
-        if config.tinit + config.tfinal >= state.max_steps:
+        if max(config.tinit, 1) + config.tfinal >= state.max_steps:  # the last step chooses by what an earlier one weighed
             what = f"adalora_tinit ({config.tinit}) and adalora_tfinal ({config.tfinal}) leave none of {state.max_steps} steps."
             raise TunesmithError(what, "Make them smaller, or train for longer.")
         model.base_model.rankallocator.set_total_step(state.max_steps)
