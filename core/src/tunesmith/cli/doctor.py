@@ -109,6 +109,8 @@ def missing_packages(plugins: Plugins, _: Wish) -> Iterator[Finding]:
     for axis, offer in plugins.offers():
         if lacking := [package for package in offer.spec.needs if find_spec(package) is None]:
             fix = f"pip install {' '.join(lacking)}, or see the README of {offer.owner.distribution}"
+            if offer.spec.stack:
+                fix = f"It belongs into a stack: tunesmith stack create {offer.spec.stack}"
             yield Finding("warn", f"the {axis.word} {offer.spec.name!r} needs {', '.join(lacking)}", fix)
 
 
