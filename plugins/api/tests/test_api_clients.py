@@ -221,7 +221,7 @@ def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
 
 
 def test_an_adapter_answers_under_its_own_name_beside_the_model(client: openai.OpenAI) -> None:
-    made = {name: client.chat.completions.create(model=name, messages=ask(HELLO), max_tokens=16) for name in (MODEL, "loud")}
+    made = {name: client.chat.completions.create(model=name, messages=ask(HELLO), max_tokens=32) for name in (MODEL, "loud")}
     assert made["loud"].model == "loud"
     assert made["loud"].choices[0].message.content != made[MODEL].choices[0].message.content == HELLO_BACK
 
