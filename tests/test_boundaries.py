@@ -19,7 +19,7 @@ PLUGINS = plugin_packages()
 
 #: Plugins named by a word that the host uses for itself: the purpose of a plan, a method, a folder, a role, a kind of example,
 #: its interface for Python.
-VERBS = {"batch", "api", "chat", "export", "preference", "reward"}
+VERBS = {"batch", "api", "chat", "evaluate", "export", "preference", "reward"}
 #: Torch has this device whatever is installed.
 EVERYWHERE = {"cpu"}
 #: Plugins named by an English word. In a longer string or identifier it means the word ("a full disk"); as the whole of one
