@@ -71,8 +71,8 @@ def test_everything_wrong_is_told_at_once(refused: Refused) -> None:
         assert word in told
 
 
-def test_a_device_that_is_to_come_says_so_and_nothing_else(refused: Refused) -> None:
-    told = refused("backend=npu")
+def test_a_device_whose_package_is_not_there_says_so_and_nothing_else(refused: Refused) -> None:
+    told = refused("backend=npu", command="--without npu train")
     assert "the backend 'npu' is not installed" in told
     assert "It comes with tunesmith-npu" in told
     assert "not used by this run" not in told.replace("belongs to lora", "")
@@ -104,7 +104,8 @@ def test_commands_say_what_they_cannot_do_without(refused: Refused) -> None:
 def test_an_engine_that_is_not_there(desk: Path, tiny_model: Path, refused: Refused) -> None:
     words = f"chat model_name_or_path={tiny_model} template=qwen3 --prompt hi"
     assert "Did you mean 'huggingface'?" in refused("infer_backend=huggingfac", command=words, config="")
-    assert "It comes with tunesmith-vllm." in refused("infer_backend=vllm", command=words, config="")
+    told = refused("infer_backend=vllm", command=f"--without vllm {words}", config="")
+    assert "It comes with tunesmith-vllm" in told
 
 
 # ---- configurations --------------------------------------------------------------------------------------------------

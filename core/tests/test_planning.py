@@ -152,8 +152,11 @@ def test_a_dataset_that_is_not_declared_suggests_the_nearest(make: MakePlan) -> 
     assert any("'b'" in problem.what for problem in make(dataset="b").missing)
 
 
-def test_a_known_name_that_no_package_brings_yet_is_missing_and_an_unknown_one_is_wrong(make: MakePlan) -> None:
-    assert any("'npu' is not installed" in problem.what for problem in make(backend="npu").missing)
+def test_a_known_name_that_no_package_brings_is_missing_and_an_unknown_one_is_wrong(make: MakePlan, model: Path) -> None:
+    bare = Plugins(without={offer.owner.plugin for offer in Plugins().backends if offer.spec.name != "cpu"})
+    chat = {"model_name_or_path": str(model), "template": "chatml", "backend": "npu"}
+    plan = planning.make(settings.read(bare, chat, environ={}), bare, "chat")
+    assert any("'npu' is not installed" in problem.what for problem in plan.missing)
     assert "Did you mean 'sft'" in problems(make, stage="stf")
 
 

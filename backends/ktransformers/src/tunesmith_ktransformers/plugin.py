@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import AcceleratorSpec, CommandSpec, Notice, Problem, StackSpec, Switch, hookimpl
 
-from tunesmith_ktransformers.options import KtOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ ACCELERATOR = AcceleratorSpec(
     "ktransformers",
     "tunesmith_ktransformers.accelerator:KTransformers",
     "The experts of a mixture on the processor, the rest on the device.",
-    options=KtOptions,
+    options="tunesmith_ktransformers.options:KtOptions",
     needs=("kt_kernel",),
     stack="ktransformers",
     switch=Switch("use_kt"),

@@ -7,6 +7,7 @@ half a minute to end, and a checkpoint may take longer.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Where processes of several machines meet unless master_port says so; torchrun's own default.
 PORT = 29500
+#: torch's switch for a new store each time the processes start, instead of the agent's, which keeps what was said before.
+STORE_OF_ITS_OWN = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 
 class TorchrunLauncher(Launcher):
@@ -51,6 +54,8 @@ class TorchrunLauncher(Launcher):
         :raises TunesmithError: a user's mistake ended one of them.
         """
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it would say is said here
+        if self._options.max_restarts:  # else processes that start again meet at addresses of those that are gone
+            os.environ.setdefault(STORE_OF_ITS_OWN, "1")
         folder = RunFolder.new()
         try:
             folder.publish(plan)

@@ -7,6 +7,7 @@ tokens is written here once, from transformers' processors.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,15 @@ class Said:
     logprob: float
     top: tuple[tuple[int, float], ...]
     finish: str | None
+
+
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that hang up, as real servers do."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Only what is the server's own fault is worth a traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Wrong(Exception):
@@ -214,4 +224,4 @@ def serve(model: SmallModel, dialect: Dialect, port: int, key: str) -> None:
             chunk = f"data: {data}\n\n".encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
 
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    QuietServer(("127.0.0.1", port), Handler).serve_forever()

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import CommandSpec, Problem, hookimpl
 
-from tunesmith_api.options import ApiOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -18,7 +16,7 @@ COMMAND = CommandSpec(
     name="api",
     load="tunesmith_api.command:api",
     summary="Serve a model to OpenAI clients.",
-    options=ApiOptions,
+    options="tunesmith_api.options:ApiOptions",
     section="Run",
     picks=("templates", "backends", "quantizers", "accelerators", "engines"),
     requires=("model_name_or_path",),

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import CommandSpec, EvaluatorSpec, Problem, hookimpl
 
-from tunesmith_evaluate.options import parse
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -48,6 +46,8 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """A task that names no split, and a folder for results that holds some."""
     if plan.command != EVAL.name or not plan["task"]:
         return
+    from tunesmith_evaluate.options import parse
+
     try:
         parse(plan["task"])
     except ValueError as error:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import Problem, StrategySpec, hookimpl
 
-from tunesmith_fsdp.options import FsdpOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -23,7 +21,7 @@ def tunesmith_strategies() -> list[StrategySpec]:
             "fsdp",
             "tunesmith_fsdp.strategy:Fsdp",
             "FSDP2: weights, gradients and optimizer in parts, gathered layer by layer.",
-            options=FsdpOptions,
+            options="tunesmith_fsdp.options:FsdpOptions",
             when="tunesmith_fsdp.choice:wanted",
             priority=20,
             shards="weights",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tunesmith import EngineSpec, Problem, hookimpl
-from tunesmith.plan import Plan
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 

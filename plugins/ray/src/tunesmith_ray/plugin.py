@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from tunesmith import LauncherSpec, Problem, Switch, hookimpl
 
-from tunesmith_ray.options import RayOptions
-
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
@@ -23,7 +21,7 @@ def tunesmith_launchers() -> list[LauncherSpec]:
             "ray",
             "tunesmith_ray.launcher:RayLauncher",
             "Workers of a Ray cluster, on one machine or many.",
-            options=RayOptions,
+            options="tunesmith_ray.options:RayOptions",
             needs=("ray",),
             switch=Switch("use_ray", True),
             priority=50,

