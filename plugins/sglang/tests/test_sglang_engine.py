@@ -18,6 +18,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.generation import Request, Sampling
 from tunesmith.runtime.event_stream import Refused
 from tunesmith.runtime.tiny import make_tiny
+from tunesmith.spec import options_of
 from tunesmith.testing.engine_suite import ASKED, GREEDY, collect, ids_of, plain_generate, text_of
 from tunesmith.testing.spec_check import option_faults, spec_faults
 from tunesmith.testing.stand_in_stack import stand_in
@@ -71,7 +72,7 @@ def engine(folder: Path, adapter: Path) -> Iterator[SglangEngine]:
 
 
 def test_its_spec_is_well_formed() -> None:
-    assert not [*spec_faults(ENGINE), *option_faults(ENGINE.options or type)]
+    assert not [*spec_faults(ENGINE), *option_faults(options_of(ENGINE))]
 
 
 def test_greedy_answers_are_those_of_the_model_with_its_adapter(engine: SglangEngine, folder: Path, adapter: Path) -> None:
