@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.specs import AdapterMark
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 #: What an adapter's folder says about changes that its model needs before the adapter fits.
 BASE_CHANGES = "base_changes.json"

@@ -57,6 +57,9 @@ class EngineSuite:
     schemas: ClassVar[bool] = False
     """Whether it can hold an answer to a JSON schema; if not, it must refuse one."""
 
+    refuses: ClassVar[frozenset[str]] = frozenset()
+    """Fields of a sampling that the engine does not build, and refuses by name."""
+
     # -- what is under test --------------------------------------------------------------------------------------------
 
     @pytest.fixture(scope="class")
@@ -198,6 +201,8 @@ class EngineSuite:
 
     def test_logprobs_are_the_models_own(self, engine: Engine, folder: Path) -> None:
         """Before sampling changes scores, one entry for each id; the greedy token is the most likely one."""
+        if not self._honours(engine, logprobs=3):
+            return
         asked = engine.encode(ASKED[0])
         for sampling in (GREEDY, replace(RANDOM, temperature=0.7, top_k=5, max_new_tokens=6)):
             deltas = collect(engine.generate([Request("a", asked, replace(sampling, logprobs=3))]))["a"]
@@ -219,11 +224,15 @@ class EngineSuite:
     )
     def test_penalties_count_what_the_answer_said(self, engine: Engine, folder: Path, wanted: dict[str, float]) -> None:
         """Taken off the scores of tokens of the answer, not of the prompt: once, or as often as they were said."""
+        if not self._honours(engine, **wanted):
+            return
         request = Request("a", engine.encode(ASKED[1]), replace(GREEDY, **wanted))
         assert ids_of(collect(engine.generate([request]))["a"]) == plain_penalised(folder, request)
 
     def test_a_bias_is_added_to_scores(self, engine: Engine) -> None:
         """A large one decides, a large negative one forbids, whatever the sampling."""
+        if not self._honours(engine, logit_bias=((7, 1.0),)):
+            return
         ids = engine.encode(ASKED[0])
         first = ids_of(collect(engine.generate([Request("a", ids, GREEDY)]))["a"])[0]
         wanted = 7 if first != 7 else 8
@@ -235,6 +244,8 @@ class EngineSuite:
 
     def test_a_min_p_of_1_leaves_the_most_likely_token(self, engine: Engine) -> None:
         """Sampling is then greedy."""
+        if not self._honours(engine, min_p=0.5):
+            return
         ids = engine.encode(ASKED[0])
         drawn = collect(engine.generate([Request("a", ids, replace(RANDOM, max_new_tokens=12, min_p=1.0))]))["a"]
         assert ids_of(drawn) == ids_of(collect(engine.generate([Request("a", ids, GREEDY)]))["a"])
@@ -267,6 +278,15 @@ class EngineSuite:
         """Nothing is rounded to something that works."""
         with pytest.raises(TunesmithError, match=next(iter(wrong))):
             collect(engine.generate([Request("a", engine.encode(ASKED[0]), replace(GREEDY, **wrong))]))
+
+    def _honours(self, engine: Engine, **wanted: Any) -> bool:
+        """Whether the engine builds all these fields; those that it does not, it must refuse by name."""
+        refused = self.refuses & wanted.keys()
+        for name in refused:
+            sampling = replace(GREEDY, **{name: wanted[name]})
+            with pytest.raises(TunesmithError, match=name):
+                collect(engine.generate([Request("a", engine.encode(ASKED[0]), sampling)]))
+        return not refused
 
     def test_it_can_be_stopped_twice(self, folder: Path) -> None:
         """And answers nothing afterwards."""
