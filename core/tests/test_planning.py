@@ -165,6 +165,19 @@ def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(make:
     assert make(fp8=False).missing == ()
 
 
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"nnodes": "2"}, "Write master_addr: the address of machine 0."),
+        ({"rdzv_id": "here"}, "Write master_addr: the address of machine 0."),
+        ({"nnodes": "2", "master_addr": "node-0", "max_restarts": 1}, "Write rdzv_id: a name, the same on every machine."),
+        ({"nnodes": "two"}, "nnodes must be a number"),
+    ],
+)
+def test_processes_of_several_machines_must_find_each_other(make: MakePlan, keys: dict[str, Any], told: str) -> None:
+    assert told in problems(make, **keys)
+
+
 @pytest.mark.parametrize("command", ["train", "chat", "export"])
 def test_an_attention_kind_that_nobody_brings_is_missing_for_every_command(model: Path, command: str) -> None:
     host = Plugins()

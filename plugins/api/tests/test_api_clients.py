@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageFunctionToolCall
 
 from .conftest import KEY
 from .running import MODEL, Running
@@ -142,6 +143,32 @@ def test_tool_choice_none_shows_the_model_no_tools(client: openai.OpenAI) -> Non
 
 
 # -- how tokens are picked ---------------------------------------------------------------------------------------------
+
+
+def closed(**properties: Any) -> dict[str, Any]:
+    """The schema of an object with these properties and no others."""
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def test_a_schema_is_kept_to_whatever_the_model_would_say(client: openai.OpenAI) -> None:
+    pytest.importorskip("llguidance", reason="the engine holds answers to schemas by it")
+    form: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": closed(ok={"type": "boolean"}), "strict": True}}
+    made = client.chat.completions.create(model=MODEL, messages=ask(HELLO), response_format=form)
+    assert made.choices[0].finish_reason == "stop"
+    assert json.loads(made.choices[0].message.content or "") in ({"ok": True}, {"ok": False})
+
+
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "function", "function": {"name": "weather"}}], ids=["required", "named"]
+)
+def test_a_call_that_is_required_is_made_whatever_the_model_would_say(client: openai.OpenAI, choice: Any) -> None:
+    pytest.importorskip("llguidance", reason="the engine holds answers to schemas by it")
+    tool: Any = {**WEATHER, "function": {**WEATHER["function"], "parameters": closed(city={"enum": ["Oslo", "Rome"]})}}
+    made = client.chat.completions.create(model=MODEL, messages=ask(HELLO), tools=[tool], tool_choice=choice)
+    (call,) = made.choices[0].message.tool_calls or []
+    assert isinstance(call, ChatCompletionMessageFunctionToolCall)
+    assert call.function.name == "weather"
+    assert json.loads(call.function.arguments)["city"] in ("Oslo", "Rome")
 
 
 def test_several_answers_have_numbers_and_seeds_of_their_own(client: openai.OpenAI) -> None:

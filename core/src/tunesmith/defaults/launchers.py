@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
+from tunesmith.errors import Problem
 from tunesmith.specs import Scene
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
 
 #: What every launcher of others tells each process that it starts.
 TOLD = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -53,3 +57,22 @@ def machines(value: Callable[[str], Any]) -> tuple[int, int]:
         return least, int(value("max_nnodes") or least)
     few, _, many = str(value("nnodes")).partition(":")
     return int(few), int(many or few)
+
+
+def meeting_problems(plan: Plan) -> Iterator[Problem]:
+    """Why processes of several machines would not find each other, or not again after a restart."""
+    if not any(chosen.name == "torchrun" for chosen in plan.picked("launchers")):
+        return
+    try:
+        least, most = machines(plan.__getitem__)
+    except ValueError:  # which planning has said
+        return
+    if most == 1 and plan["rdzv_id"] is None:
+        return
+    if plan["master_addr"] is None:
+        key = "rdzv_id" if plan["rdzv_id"] else "nnodes"
+        what = f"{key}: a run on {least} machine{'s' if least > 1 else ''} or more has no place to meet"
+        yield Problem(plan.settings[key].origin, what, "Write master_addr: the address of machine 0.")
+    if plan["max_restarts"] and plan["rdzv_id"] is None:
+        what = "max_restarts: processes of several machines that start again meet where the old ones were"
+        yield Problem(plan.settings["max_restarts"].origin, what, "Write rdzv_id: a name, the same on every machine.")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tunesmith import CommandSpec, LauncherSpec, SourceSpec, StrategySpec, hookimpl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tunesmith import CommandSpec, LauncherSpec, Problem, SourceSpec, StrategySpec, hookimpl
+
+if TYPE_CHECKING:
+    from tunesmith.plan import Plan
 
 TUNESMITH_API = (1, 0)
 
@@ -86,6 +92,14 @@ def tunesmith_launchers() -> list[LauncherSpec]:
             processes=f"{when}:processes_outside",
         ),
     ]
+
+
+@hookimpl
+def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
+    """Where processes of several machines meet."""
+    from tunesmith.defaults.launchers import meeting_problems
+
+    return meeting_problems(plan)
 
 
 @hookimpl

@@ -24,7 +24,6 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from tunesmith.contracts import Launcher
 from tunesmith.defaults.launch_options import LaunchOptions
 from tunesmith.defaults.launchers import machines
-from tunesmith.errors import TunesmithError
 from tunesmith.run_folder import RunFolder
 from tunesmith.runtime.first_failure import INTERRUPTED, FailureReport
 
@@ -78,17 +77,10 @@ class TorchrunLauncher(Launcher):
         return INTERRUPTED if any(end.status == INTERRUPTED for end in folder.ends()) else 0
 
     def config(self) -> LaunchConfig:
-        """How many processes, and where they meet.
-
-        :raises TunesmithError: several machines, and nobody says where they meet.
-        """
+        """How many processes, and where they meet."""
         options = self._options
         least, most = machines(vars(options).__getitem__)
         several = most > 1 or options.rdzv_id is not None
-        if several and options.master_addr is None:
-            raise TunesmithError(
-                f"A run on {least} machines has no place to meet.", "Write master_addr: the address of machine 0."
-            )
         where: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "local_addr": "localhost"}
         if several:
             where = {"rdzv_endpoint": f"{options.master_addr}:{options.master_port or PORT}", "rdzv_backend": "c10d"}
