@@ -34,11 +34,13 @@ _LIGHT = "tunesmith-core>=0.1,<0.2"
 KINDS: Mapping[str, Kind] = {
     "template": Kind("templates", _LIGHT),
     "tool-syntax": Kind("tool_syntaxes", _LIGHT),
+    "source": Kind("sources", _LIGHT),
     "format": Kind("formats", _LIGHT),
     "tuner": Kind("tuners"),
     "trainer": Kind("trainers"),
     "reward": Kind("rewards", _LIGHT),
     "optimizer": Kind("optimizers"),
+    "quantizer": Kind("quantizers"),
     "accelerator": Kind("accelerators"),
     "backend": Kind("backends"),
     "engine": Kind("engines"),

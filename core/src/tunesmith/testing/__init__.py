@@ -28,6 +28,7 @@ SUITES = {
     "PluginSuite": "plugin_suite",
     "TemplateSuite": "template_suite",
     "ToolSyntaxSuite": "tool_syntax_suite",
+    "SourceSuite": "source_suite",
     "FormatSuite": "format_suite",
     "TunerSuite": "tuner_suite",
     "TrainerSuite": "trainer_suite",

@@ -20,7 +20,7 @@ class Contract:
 
 #: What the object behind each kind of spec must be. Axes that are not here hold no object with verbs.
 CONTRACTS: Mapping[type, Contract] = {
-    specs.SourceSpec: Contract(contracts.Source, ("entry", "plan")),
+    specs.SourceSpec: Contract(contracts.Source, ("dataset", "plan")),
     specs.FormatSpec: Contract(contracts.Format, ("columns", "tags")),
     specs.ToolSyntaxSpec: Contract(contracts.ToolSyntax, ()),
     specs.TunerSpec: Contract(contracts.Tuner),
