@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Sequences:
-    """Rows of one sequence as flat arrays: ``lengths`` has one number to each row, the others one to each token."""
+    """Rows of one sequence as flat arrays: one of ``ids`` to each token, one of ``lengths`` to each row.
+
+    ``runs``: tokens of each stretch of one loss weight, and ``run_weights`` those weights: few, since blocks travel between
+    processes.
+    """
 
     ids: NDArray[np.int32]
-    weights: NDArray[np.float32]
+    runs: NDArray[np.int64]
+    run_weights: NDArray[np.float32]
     lengths: NDArray[np.int64]
 
     @classmethod
@@ -42,8 +47,20 @@ class Sequences:
 
         ids = np.concatenate([row.ids for row in rows]) if rows else np.empty(0, np.int32)
         runs = np.array([length for row in rows for length in row.lengths], np.int64)
-        weights = np.repeat(np.array([weight for row in rows for weight in row.weights], np.float32), runs)
-        return cls(ids, weights, np.array([len(row) for row in rows], np.int64))
+        weights = np.array([weight for row in rows for weight in row.weights], np.float32)
+        return cls(ids, runs, weights, np.array([len(row) for row in rows], np.int64))
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """One loss weight to each token."""
+        import numpy as np
+
+        return np.repeat(self.run_weights, self.runs)
+
+    @property
+    def learned(self) -> int:
+        """How many tokens have a weight."""
+        return int(self.runs[self.run_weights != 0].sum())
 
 
 class RowsWriter:

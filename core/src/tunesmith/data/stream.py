@@ -176,9 +176,9 @@ class _Maker:
 def _examples(block: Block) -> Iterator[dict[str, Tokens]]:
     import numpy as np
 
-    cut = {name: (part, np.cumsum([0, *part.lengths])) for name, part in block.sequences.items()}
+    cut = {name: (part.ids, part.weights, np.cumsum([0, *part.lengths])) for name, part in block.sequences.items()}
     for i in range(len(block.rows)):
-        yield {name: Tokens(part.ids[at[i] : at[i + 1]], part.weights[at[i] : at[i + 1]]) for name, (part, at) in cut.items()}
+        yield {name: Tokens(ids[at[i] : at[i + 1]], weights[at[i] : at[i + 1]]) for name, (ids, weights, at) in cut.items()}
 
 
 def _packs(examples: Sequence[Mapping[str, Tokens]], limit: int) -> list[Mapping[str, Any]]:

@@ -194,7 +194,7 @@ class Worker:
         sequences = {name: Sequences.of([encoded[i] for _, encoded in kept]) for i, name in enumerate(self._names)}
         tally.kept = len(kept)
         tally.tokens = sum(len(part.ids) for part in sequences.values())
-        tally.tokens_learned = sum(int(np.count_nonzero(part.weights)) for part in sequences.values())
+        tally.tokens_learned = sum(part.learned for part in sequences.values())
         tally.lengths.append(np.fromiter((row.length for row in read), np.int64, len(read)))
         tally.digests.append(_digests(encoded for _, encoded in kept))
         known = [facts(row.example) for row, _ in kept]
