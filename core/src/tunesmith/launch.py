@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.collecting import importing
 from tunesmith.defaults.launchers import TOLD
 from tunesmith.errors import TunesmithError
 from tunesmith.further_adapters import further_adapters
@@ -150,11 +151,12 @@ def train(plan: Plan, plugins: Plugins, say: Say = say_nothing) -> Outcome:
 def run(plan: Plan, plugins: Plugins, prepared: Prepared, say: Say = say_nothing) -> Outcome:
     """Open the session, run the stage, write the artefacts."""
     # From here on torch is imported: the plan is made, the data is ready, and no device is held in between.
-    from tunesmith.runtime.advised import advised
-    from tunesmith.runtime.artefacts import finish
-    from tunesmith.runtime.processes import part
-    from tunesmith.runtime.recording import recorded
-    from tunesmith.runtime.session import open_session
+    with importing():
+        from tunesmith.runtime.advised import advised
+        from tunesmith.runtime.artefacts import finish
+        from tunesmith.runtime.processes import part
+        from tunesmith.runtime.recording import recorded
+        from tunesmith.runtime.session import open_session
 
     session = open_session(plan, plugins, prepared)
     outcome: Outcome | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from tunesmith.collecting import importing
 from tunesmith.errors import TunesmithError, nearest
 
 S = TypeVar("S")
@@ -40,7 +41,8 @@ class Offer(Generic[S]):
         spec: Any = self.spec
         module, _, attribute = spec.load.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            with importing():
+                found: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 found = getattr(found, part)
         except (ImportError, AttributeError) as error:

@@ -15,6 +15,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from tunesmith.collecting import collector_paused
 from tunesmith.contracts import Source
 from tunesmith.data.cache import Key
 from tunesmith.data.conversation import Tokens
@@ -25,7 +26,7 @@ from tunesmith.data.report import Tally
 from tunesmith.data.store import join
 from tunesmith.data.stream_order import Taken, mixed, shuffled
 from tunesmith.data.work import Block, Row, Worker
-from tunesmith.data.workers import blocks_of, collector_paused
+from tunesmith.data.workers import blocks_of
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 

@@ -5,7 +5,6 @@ Processes are spawned, not forked: a fork of a process with threads (those of th
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections import deque
@@ -17,6 +16,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
+from tunesmith.collecting import collector_paused
 from tunesmith.data.work import Block, Row
 from tunesmith.errors import TunesmithError
 
@@ -90,15 +90,3 @@ def _run(block: Sequence[Row]) -> Block:
     assert _work is not None
     with collector_paused():
         return _work(block)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep the cycle collector from scanning a block's many live objects again and again: they hold no cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -8,7 +8,6 @@ from tunesmith.planning.draft import Draft
 from tunesmith.registry import Offer
 from tunesmith.specs import StackSpec
 from tunesmith.stacks import place
-from tunesmith.stacks.checking import stale
 
 
 def choose_stack(draft: Draft) -> None:
@@ -48,5 +47,7 @@ def _check_ready(draft: Draft, key: str, spec: StackSpec) -> None:
     if stack is None:
         draft.lacks(key, f"the stack {spec.name} has not been made", create)
         return
+    from tunesmith.stacks.checking import stale  # reads how stacks are made, which most runs have none of
+
     for what in stale(stack, spec, draft.plugins):
         draft.lacks(key, what, create)

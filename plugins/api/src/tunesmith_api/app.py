@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from tunesmith_api.answering import ClientGone
@@ -28,9 +31,8 @@ def make_app(service: Service) -> ASGIApp:
     api.include_router(router)
     handle_errors(api)
     api.add_exception_handler(ClientGone, _nobody)
-    page = _page(api)
-    api.openapi = lambda: page  # type: ignore[method-assign]
-    options, known = service.options, frozenset(page["paths"])
+    api.openapi = cache(partial(_page, api.openapi))  # type: ignore[method-assign]
+    options, known = service.options, frozenset(route.path for route in router.routes if isinstance(route, APIRoute))
     inner = Guard(BodyLimits(api, options.api_max_body * 2**20), options)
     return Recorder(inner, service.metrics, known, options.api_verbose)
 
@@ -40,9 +42,9 @@ async def _nobody(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-def _page(api: FastAPI) -> dict[str, Any]:
-    """The OpenAPI page without the errors that FastAPI would send and this server does not."""
-    page = api.openapi()
+def _page(whole: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI page without the errors that FastAPI would send and this server does not; made when it is first asked for."""
+    page = whole()
     for path in page["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)

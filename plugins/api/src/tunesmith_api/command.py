@@ -9,6 +9,7 @@ import click
 from tunesmith import launch, planning
 from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.cli.plan_text import say_notices
+from tunesmith.collecting import importing
 from tunesmith.contracts import Engine
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
@@ -49,8 +50,9 @@ def api(plugins: Plugins, arguments: tuple[str, ...]) -> None:
 
 def answer(plan: Plan, engine: Engine, listener: socket.socket) -> None:
     """Serve an engine that runs until a signal comes."""
-    from tunesmith_api.app import make_app
-    from tunesmith_api.service import make_service
+    with importing():
+        from tunesmith_api.app import make_app
+        from tunesmith_api.service import make_service
 
     service = make_service(plan, engine)
     log_to_stderr()
