@@ -184,10 +184,12 @@ class OptimizerSpec(Spec):
     :param whole_weights: it moves the model's own weights, and makes no sense over a tuner that adds some and saves those.
     :param states: ``"module:function"``, called while planning as ``function(shapes, value)`` with the shape of every weight
         by name and flat key → value: how many numbers it keeps for each number that learns. Adam's two where empty.
+    :param strategies: names of strategies whose parts of weights, or of its own state, it can work on.
     """
 
     switch: Switch | None = None
     whole_weights: bool = False
+    strategies: tuple[str, ...] = ()
     states: str = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from transformers import TrainingArguments
 from tunesmith.errors import TunesmithError
+from tunesmith.plan import Spread
 from tunesmith.testing import OptimizerSuite, PluginSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith.testing.tiny_models import tiny_batch, tiny_llama
@@ -155,14 +157,26 @@ def test_a_layer_that_is_not_there_is_an_error() -> None:
         build(badam_start_block=2)
 
 
-def test_plan_errors() -> None:
-    options = BadamOptions(use_badam=True, badam_mode="ratio", badam_start_block=3)
-    plan = hand_plan(options, picked={"optimizers": "badam"}, deepspeed="z3.json")
-    found = [problem.what for problem in tunesmith_check_plan(plan)]
-    assert found == [
-        "use_badam changes which weights learn, and deepspeed has settled that before the first step",
-        "badam_start_block is about layers, and badam_mode is ratio",
-    ]
+@pytest.mark.parametrize(
+    ("mode", "spread", "found"),
+    [
+        ("layer", Spread(2, 1, "weights"), []),
+        ("layer", Spread(1, 1, "nothing"), []),
+        ("layer", Spread(2, 1, "nothing"), ["changes which gradients processes share"]),
+        ("layer", Spread(2, 1, "optimizer"), ["changes which gradients processes share"]),
+        ("ratio", Spread(2, 1, "nothing"), []),
+        ("ratio", Spread(2, 1, "weights"), ["looks at whole weights"]),
+    ],
+)
+def test_what_processes_can_share(mode: Any, spread: Spread, found: list[str]) -> None:
+    plan = replace(hand_plan(BadamOptions(use_badam=True, badam_mode=mode), picked={"optimizers": "badam"}), spread=spread)
+    problems = list(tunesmith_check_plan(plan))
+    assert [any(words in problem.what for words in found) for problem in problems] == [True] * len(found)
+
+
+def test_keys_about_layers_are_no_keys_about_shares() -> None:
+    plan = hand_plan(BadamOptions(badam_mode="ratio", badam_start_block=3), picked={"optimizers": "badam"})
+    assert [p.what for p in tunesmith_check_plan(plan)] == ["badam_start_block is about layers, and badam_mode is ratio"]
 
 
 def test_what_is_kept() -> None:

@@ -146,12 +146,16 @@ def _adapters(draft: Draft) -> None:
 
 
 def _optimizer(draft: Draft) -> None:
-    """Optimizers that move the model's own weights, and tuners that leave those alone."""
+    """Optimizers that move the model's own weights, and tuners that leave those alone or strategies that cut them up."""
     for spec in draft.picked("optimizers"):
         for tuner in draft.picked("tuners"):
             if spec.whole_weights and tuner.saves == "adapter":
                 what = f"{spec.switch.key} moves the model's own weights, which finetuning_type: {tuner.name} leaves alone"
                 draft.problem(spec.switch.key, what, "Use a tuner that trains the weights themselves, or another optimizer.")
+        for strategy in draft.picked("strategies") if draft.spread.shards != "nothing" else ():
+            if strategy.name not in spec.strategies:
+                what = f"the optimizer {spec.name} looks at whole weights, and with {strategy.name} it gets parts of them"
+                draft.problem(spec.switch.key if spec.switch else "optim", what, "Leave one of both out.")
 
 
 def _sharing(draft: Draft) -> None:

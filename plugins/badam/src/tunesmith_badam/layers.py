@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,26 @@ class Turns:
     seed: int
     verbose: int = 0
 
+    def layer(self, done: int, count: int) -> int:
+        """Which of ``count`` layers learns after ``done`` steps."""
+        turn = done // self.interval if self.interval and self.mode != "fixed" else 0
+        if self.mode == "random":
+            return self._drawn(turn, count)
+        if self.mode == "descending":
+            return ((count - 1 if self.start is None else self.start) - turn) % count
+        return ((self.start or 0) + turn) % count
+
+    def begins(self, done: int) -> bool:
+        """Whether a turn begins after ``done`` steps."""
+        return done % self.interval == 0 if self.interval and self.mode != "fixed" else done == 0
+
+    def _drawn(self, turn: int, count: int) -> int:
+        """Every layer once in an order of each round's own, after the first layer where one was given."""
+        if self.start is not None and turn == 0:
+            return self.start
+        round_, place = divmod(turn - (self.start is not None), count)
+        return int(torch.randperm(count, generator=torch.Generator().manual_seed(self.seed + round_))[place])
+
 
 class LayersInTurn(WeightByWeight):
     """Only the weights of one layer learn at a time; when its turn is over, its moments are let go (Luo et al. 2024,
@@ -42,28 +62,11 @@ class LayersInTurn(WeightByWeight):
         defaults: dict[str, Any],
     ) -> None:
         super().__init__(groups, step, defaults)
-        self.layers, self.turns = [*layers.items()], turns
-        self.round, self.waiting, self.done = 0, [], 0
-        self.now = self._first()
+        self.layers, self.turns, self.done = [*layers.items()], turns, 0
         self._take_turn()
 
-    def _first(self) -> int:
-        if self.turns.start is not None:
-            return self.turns.start
-        return {"descending": len(self.layers) - 1, "random": -1}.get(self.turns.mode, 0)
-
-    def _next(self) -> int:
-        if self.turns.mode == "random":
-            if not self.waiting:
-                generator = torch.Generator().manual_seed(self.turns.seed + self.round)
-                self.waiting, self.round = torch.randperm(len(self.layers), generator=generator).tolist(), self.round + 1
-            return int(self.waiting.pop())
-        return (self.now + (-1 if self.turns.mode == "descending" else 1)) % len(self.layers)
-
     def _take_turn(self) -> None:
-        if self.now < 0:
-            self.now = self._next()
-        name, learning = self.layers[self.now]
+        name, learning = self.layers[self.turns.layer(self.done, len(self.layers))]
         chosen = {id(weight) for weight in learning.values()}
         for group in self.param_groups:
             for weight in group["params"]:
@@ -71,30 +74,32 @@ class LayersInTurn(WeightByWeight):
                 if id(weight) not in chosen:
                     weight.grad = None
                     self.state.pop(weight, None)
-        if self.turns.verbose:
-            log.info("%s learns%s", name, f": {', '.join(learning)}" if self.turns.verbose > 1 else "")
+        announce(self.turns, name, learning)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """A step of the layer whose turn it is; the next one's turn comes after ``interval`` of them."""
         loss = super().step(closure)
         self.done += 1
-        if self.turns.interval and self.turns.mode != "fixed" and self.done % self.turns.interval == 0:
-            self.now = self._next()
+        if self.turns.begins(self.done):
             self._take_turn()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """torch's, and whose turn it is."""
-        turn = {"now": self.now, "round": self.round, "waiting": list(self.waiting), "done": self.done}
-        return {**super().state_dict(), "turn": turn}
+        """torch's, and how many steps were done, which says whose turn it is."""
+        return {**super().state_dict(), "turn": {"done": self.done}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in the middle of a layer's turn."""
-        turn = state_dict["turn"]
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "turn"})
-        self.now, self.round, self.waiting, self.done = turn["now"], turn["round"], list(turn["waiting"]), turn["done"]
+        self.done = state_dict["turn"]["done"]
         self._take_turn()
+
+
+def announce(turns: Turns, name: str, learning: Iterable[str]) -> None:
+    """Say whose turn it is, as loudly as ``badam_verbose`` wants it."""
+    if turns.verbose:
+        log.info("%s learns%s", name, f": {', '.join(learning)}" if turns.verbose > 1 else "")
 
 
 def step(weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:

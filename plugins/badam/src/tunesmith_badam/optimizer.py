@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.integrations import is_deepspeed_zero3_enabled
 from tunesmith.contracts import Optimizer
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.weight_by_weight import WeightByWeight, adam_defaults
@@ -13,6 +14,7 @@ from tunesmith.runtime.weight_by_weight import WeightByWeight, adam_defaults
 from tunesmith_badam.blocks import block_of
 from tunesmith_badam.layers import LayersInTurn, Turns
 from tunesmith_badam.options import BadamOptions
+from tunesmith_badam.parts import LayersInParts
 from tunesmith_badam.shares import Share
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class BadamOptimizer(Optimizer):
     def build(self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any) -> torch.optim.Optimizer:
         """By layers or by shares, as ``badam_mode`` says.
 
-        :raises TunesmithError: the model has no layer that learns, or not that many, or the run has several processes.
+        :raises TunesmithError: the model has no layer that learns, or not that many.
         """
         interval = max(0, self.options.badam_switch_interval or 0)
         if self.options.badam_mode == "layer":
@@ -43,17 +45,16 @@ class BadamOptimizer(Optimizer):
     def _by_layers(
         self, model: PreTrainedModel, groups: list[dict[str, Any]], arguments: Any, interval: int
     ) -> torch.optim.Optimizer:
-        if arguments.world_size > 1:
-            what = (
-                f"badam_mode: layer changes which gradients processes share, and this run has {arguments.world_size} of them."
-            )
-            raise TunesmithError(what, "Run it on one device, or write badam_mode: ratio")
         layers = self._layers(model)
         # Reentrant checkpoints pass no gradient on unless their input asks for one, and the embedding may not learn.
         model.enable_input_require_grads()
         mode = self.options.badam_switch_mode or "ascending"
         turns = Turns(mode, interval, self.options.badam_start_block, arguments.seed, self.options.badam_verbose)
-        return LayersInTurn(groups, layers, turns, adam_defaults(arguments))
+        if not is_deepspeed_zero3_enabled():
+            return LayersInTurn(groups, layers, turns, adam_defaults(arguments))
+        parts = LayersInParts(groups, layers, turns, adam_defaults(arguments))
+        model.register_forward_pre_hook(parts.take_turn)
+        return parts
 
     def _layers(self, model: PreTrainedModel) -> dict[str, dict[str, torch.Tensor]]:
         layers: dict[str, dict[str, torch.Tensor]] = {}

@@ -19,6 +19,7 @@ BADAM = OptimizerSpec(
     options="tunesmith_badam.options:BadamOptions",
     switch=Switch("use_badam"),
     whole_weights=True,
+    strategies=("deepspeed",),
     states="tunesmith_badam.counting:count_states",
 )
 
@@ -31,16 +32,18 @@ def tunesmith_optimizers() -> list[OptimizerSpec]:
 
 @hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
-    """Weights that are cut into pieces have no layers that could take turns, and no shares that all processes agree on."""
+    """Shares want whole weights; layers want one process, or ZeRO at stage 3, which can do without gradients."""
     if not any(chosen.name == BADAM.name for chosen in plan.picked("optimizers")):
         return
-    for key in ("deepspeed", "fsdp"):
-        setting = plan.settings.get(key)
-        if setting is not None and setting.given and setting.value:
-            what = f"use_badam changes which weights learn, and {key} has settled that before the first step"
-            yield Problem(setting.origin, what, f"Leave {key} out, or use another optimizer.")
+    where = plan.settings["badam_mode"].origin
     if plan["badam_mode"] == "ratio":
+        if plan.spread.shards != "nothing":
+            what = "badam_mode: ratio looks at whole weights, and no process of this run holds them"
+            yield Problem(where, what, "Write badam_mode: layer, with ZeRO at stage 3.")
         yield from _only_by_layers(plan)
+    elif plan.spread.shards == "optimizer" or (plan.spread.shards == "nothing" and plan.spread.processes > 1):
+        what = "badam_mode: layer changes which gradients processes share, which only ZeRO at stage 3 can do"
+        yield Problem(where, what, "Write deepspeed with stage: 3, train in one process, or write badam_mode: ratio.")
 
 
 def _only_by_layers(plan: Plan) -> Iterator[Problem]:

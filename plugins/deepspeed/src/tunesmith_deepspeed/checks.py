@@ -19,7 +19,6 @@ SAME = {
     "gradient_accumulation_steps": "gradient_accumulation_steps",
     "gradient_clipping": "max_grad_norm",
 }
-#: Optimizers of plugins see whole weights, and there are none.
 COMPILERS = ("c++", "g++", "clang++")
 
 
@@ -37,9 +36,6 @@ def faults(plan: Plan, config: Mapping[str, Any], where: str) -> Iterator[Proble
             "an offloaded optimizer is compiled when it is first used, and there is no C++ compiler here",
             "Install one, or write deepspeed_config: {zero_force_ds_cpu_optimizer: false} for torch's slower optimizer.",
         )
-    if stage:
-        for chosen in plan.picked("optimizers"):
-            yield Problem(where, f"the optimizer {chosen.name} cannot work on the parts that ZeRO makes", "Use one of both.")
     if stage == 3 and plan["do_predict"] and not plan["do_train"]:
         yield Problem(where, "do_predict by itself cannot use weights in parts", "Leave deepspeed out, or train as well.")
     if plan["load_best_model_at_end"] and plan["save_only_model"]:

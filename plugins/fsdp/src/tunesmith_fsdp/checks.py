@@ -44,8 +44,6 @@ def faults(plan: Plan) -> Iterator[Problem]:
     for key, (reason, hint) in SWITCHES.items():
         if key in plan.settings and plan[key]:
             yield Problem(plan.settings[key].origin, f"{key} with fsdp: {reason}", hint)
-    for chosen in plan.picked("optimizers"):
-        yield Problem(where, f"the optimizer {chosen.name} cannot work on weights in parts", "Use one of both.")
 
 
 def _sizes(plan: Plan, config: FsdpConfig) -> Iterator[Problem]:
