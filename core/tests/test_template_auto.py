@@ -215,3 +215,23 @@ def test_an_answer_without_an_end_is_given_one_for_training(tmp_path: Path) -> N
     assert bare.render(Conversation((ASK, SAY, ASK))).end == ""
     assert bare.render(Conversation((ASK, SAY, ASK)), generation_prompt=True).end == ""
     assert renderer(tmp_path, PREFIX).render(Conversation((ASK, SAY))).end == ""
+
+
+def test_a_conversation_can_ask_to_think_and_how_much(tmp_path: Path) -> None:
+    source = "{{ enable_thinking }}|{{ reasoning_effort }}|{{ messages[0].content }}"
+    found = renderer(tmp_path, source, enable_thinking=True, effort="low")
+    assert found.render(Conversation((ASK,))).text.startswith("True|low|")
+    assert found.render(Conversation((ASK,), thinking=False, effort="high")).text.startswith("False|high|")
+    assert found.render(Conversation((ASK,))).text.startswith("True|low|"), "it went on with what another asked for"
+
+
+def test_what_its_own_template_would_ignore_is_refused_by_name(tmp_path: Path) -> None:
+    found = renderer(tmp_path, "{{ messages[0].content }}")
+    for asked, name in (
+        (Conversation((ASK,), thinking=True), "enable_thinking"),
+        (Conversation((ASK,), effort="low"), "reasoning_effort"),
+    ):
+        with pytest.raises(TunesmithError, match=name):
+            found.render(asked)
+    with pytest.raises(TunesmithError, match="reasoning_effort"):
+        renderer(tmp_path, "{{ messages[0].content }}", effort="low")

@@ -25,6 +25,8 @@ class Dialogue:
         self.sampling = sampling
         self.system = system
         self.tools = tools
+        self.effort: str | None = None
+        """How much answers think first, where the template can say it; ``None`` is as the run says."""
         self.turns: list[Turn] = []
         self.finish: str | None = None
         """Why the last answer ended, as :class:`~tunesmith.contracts.Delta` has it; ``None`` when it was broken off."""
@@ -33,7 +35,7 @@ class Dialogue:
     def conversation(self) -> Conversation:
         """Everything said so far, the system prompt first."""
         system = [Turn("system", (Text(self.system),))] if self.system else []
-        return Conversation((*system, *self.turns), self.tools)
+        return Conversation((*system, *self.turns), self.tools, effort=self.effort)
 
     def say(self, text: str) -> Iterator[str]:
         """Add a user turn and yield the answer as it comes; the answer becomes a turn when the iterator ends or is closed."""

@@ -107,6 +107,9 @@ class DataOptions:
     tool_format: Annotated[str | None, "Tool syntax to use instead of the template's."] = None
     default_system: Annotated[str | None, "System prompt of conversations without one, instead of the template's."] = None
     enable_thinking: Annotated[bool | None, "Whether answers think first; null is the template's own way."] = True
+    reasoning_effort: Annotated[
+        Literal["low", "medium", "high"] | None, "How much answers think first, where the template can say it."
+    ] = None
     preserve_thinking: Annotated[bool, "Keep the thoughts of earlier answers."] = False
     template_date: Annotated[str | None, "Day that templates print, as in 2025-03-01; null is the template's own."] = None
     tokenized_path: Annotated[str | None, "Folder of prepared data to read, or to write when it is not there."] = None

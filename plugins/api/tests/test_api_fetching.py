@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import http.server
 import ipaddress
 import ssl
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 from tunesmith_api.errors import ApiError
 from tunesmith_api.fetching import fetch, is_public
 from tunesmith_api.media import MediaDesk
@@ -24,29 +19,6 @@ NAME = "pictures.example"
 #: Addresses of networks at home and at work.
 PRIVATE = [f"{begin}.0.3" for begin in ("10.1", "172.16", "192.168")]
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
-
-
-def certificate(folder: Path) -> Path:
-    """A certificate for the name alone, and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    (folder / "both.pem").write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
-    return folder / "both.pem"
 
 
 class Pictures(http.server.BaseHTTPRequestHandler):
@@ -68,16 +40,18 @@ class Pictures(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, ssl.SSLContext]]:
+def internet() -> Iterator[tuple[int, ssl.SSLContext]]:
     """The port of a TLS server on this machine, and a context that trusts it."""
-    both = certificate(tmp_path_factory.mktemp("tls"))
+    authority = trustme.CA()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    served.load_cert_chain(both)
+    authority.issue_cert(NAME).configure_cert(served)
     server.socket = served.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port, ssl.create_default_context(cafile=str(both))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    yield server.server_port, trusting
     server.shutdown()
     server.server_close()
 

@@ -70,4 +70,4 @@ def try_out(operation: Any, mode: GenerationMode) -> None:
 
 
 def test_it_does_what_its_page_says(server: Running) -> None:
-    assert check_page(server.url) == 8
+    assert check_page(server.url) == 10

@@ -31,6 +31,10 @@ class Reader:
 
     stop = ()
 
+    def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> None:
+        if conversation.effort == "odd":
+            raise TunesmithError("reasoning_effort: there is no 'odd'.", "Write one of low, medium, high.")
+
     def parse_reply(self, text: str, tools: tuple[dict[str, object], ...] = ()) -> Turn:
         if text.startswith("{"):
             calls = [json.loads(line) for line in text.splitlines()]

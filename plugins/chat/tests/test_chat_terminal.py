@@ -37,6 +37,17 @@ def test_it_answers_remembers_and_forgets(terminal: Terminal) -> None:
     terminal.wait_for("heard 2: anew")
 
 
+def test_how_much_is_thought_can_be_said(terminal: Terminal) -> None:
+    terminal.press("/effort high" + ENTER)
+    terminal.wait_for("reasoning effort: high")
+    terminal.press("/effort odd" + ENTER)
+    terminal.wait_for("there is no 'odd'")
+    terminal.press("/effort" + ENTER)
+    terminal.wait_for("reasoning effort: high")
+    terminal.press("/effort -" + ENTER)
+    terminal.wait_for("as the run says")
+
+
 def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None:
     terminal.press("wait" + ENTER)
     terminal.wait_for("and so on and so on")

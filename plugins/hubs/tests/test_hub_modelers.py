@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import trustme
 from tunesmith.errors import TunesmithError
 from tunesmith_hubs.modelers import Modelers
 from tunesmith_hubs.repository import Name, Repository
@@ -64,44 +64,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for the hub's name, signed by itself, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert, secret = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, *plain))
-    return cert, secret
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A running server and its certificate; one for all tests, because the library keeps its connections."""
-    cert, key = certificate(tmp_path_factory.mktemp("tls"))
+    """A running server and who vouches for it; one for all tests, because the library keeps its connections."""
+    authority, trusted = trustme.CA(), tmp_path_factory.mktemp("tls") / "authority.pem"
+    authority.cert_pem.write_to_path(trusted)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    authority.issue_cert(HOST).configure_cert(context)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://{HOST}:{server.server_port}", cert
+    yield f"https://{HOST}:{server.server_port}", trusted
     server.shutdown()
     server.server_close()
 

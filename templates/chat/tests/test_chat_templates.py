@@ -10,8 +10,10 @@ from tunesmith import ToolSyntaxSpec
 from tunesmith.data.conversation import Call, Conversation, Text, Turn
 from tunesmith.errors import TunesmithError
 from tunesmith.templates import renderer_for, syntax_in, templates_in
+from tunesmith.templates.auto import DEFAULT_DAY
 from tunesmith.templates.lines import Line
 from tunesmith.templates.samples import SAMPLES
+from tunesmith.templates.sandbox import run as run_jinja
 from tunesmith.testing import PluginSuite, TemplateSuite, ToolSyntaxSuite
 from tunesmith_chat_templates.plugin import tunesmith_tool_syntaxes
 
@@ -112,3 +114,37 @@ def test_bare_arguments_are_read_as_their_schemas_have_them(name: str) -> None:
     bare = [part for part in renderer.parse_reply(said).parts if isinstance(part, Call)]
     assert bare[0].arguments["days"] == 12
     assert bare[0].arguments["note"] == {"a": 1}
+
+
+@pytest.mark.parametrize("asked", ["low", "medium", "high"])
+def test_gpt_oss_is_told_how_much_to_reason(asked: str) -> None:
+    """By the run, by one conversation, and by the chat template beside a trained model: one text."""
+    renderer = renderer_for(SPECS["gpt_oss"])
+    talk = (Turn("user", (Text("Hi"),)),)
+    text = renderer.render(Conversation(talk, effort=asked), generation_prompt=True).text
+    assert f"\n\nReasoning: {asked}\n\n" in text
+    run = renderer.with_options(effort=asked)
+    assert run.render(Conversation(talk), generation_prompt=True).text == text
+    for source, told in ((run.chat_template(), {}), (renderer.chat_template(), {"reasoning_effort": asked})):
+        messages = [{"role": "user", "content": "Hi"}]
+        assert run_jinja(source, messages, DEFAULT_DAY, tools=None, add_generation_prompt=True, **told) == text
+
+
+def test_what_a_template_cannot_be_told_is_refused_by_name() -> None:
+    talk = (Turn("user", (Text("Hi"),)),)
+    for name, asked, says in (
+        ("qwen3", Conversation(talk, effort="low"), "reasoning_effort"),
+        ("gpt_oss", Conversation(talk, effort="huge"), "reasoning_effort"),
+        ("gpt_oss", Conversation(talk, thinking=False), "thinking"),
+        ("llama3", Conversation(talk, thinking=True), "thinking"),
+    ):
+        with pytest.raises(TunesmithError, match=says):
+            renderer_for(SPECS[name]).render(asked, generation_prompt=True)
+
+
+def test_one_conversation_can_leave_thoughts_out() -> None:
+    talk = (Turn("user", (Text("Hi"),)),)
+    renderer = renderer_for(SPECS["qwen3"]).with_options(enable_thinking=True)
+    off = renderer.render(Conversation(talk, thinking=False), generation_prompt=True).text
+    assert off == renderer.with_options(enable_thinking=False).render(Conversation(talk), generation_prompt=True).text
+    assert off != renderer.render(Conversation(talk), generation_prompt=True).text

@@ -85,10 +85,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns in order. ``tools`` are OpenAI tool objects (``{"type": "function", "function": {…}}``), kept verbatim."""
+    """Turns in order. ``tools`` are OpenAI tool objects (``{"type": "function", "function": {…}}``), kept verbatim.
+
+    ``thinking``: whether the next answer thinks first; ``effort``: how much. ``None`` leaves it to the run's keys.
+    """
 
     turns: tuple[Turn, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
+    thinking: bool | None = None
+    effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

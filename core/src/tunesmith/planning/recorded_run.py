@@ -12,7 +12,9 @@ from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import find_in
 
 #: Keys that decide how a conversation becomes text.
-RECALLED = ("template", "default_system", "tool_format", "enable_thinking", "preserve_thinking", "template_date")
+RECALLED = (
+    "template", "default_system", "tool_format", "enable_thinking", "reasoning_effort", "preserve_thinking", "template_date",
+)  # fmt: skip
 FILE = "plan.json"
 
 

@@ -12,6 +12,7 @@ from tunesmith.planning.draft import Draft
 from tunesmith.planning.models import base_of, find_in
 from tunesmith.specs import TemplateSpec
 from tunesmith.templates.finding import declared
+from tunesmith.templates.reasoning import check_effort
 
 
 def advise(draft: Draft) -> None:
@@ -22,6 +23,10 @@ def advise(draft: Draft) -> None:
         except TunesmithError as error:
             draft.note_error("template", error)
             continue
+        try:
+            check_effort(template, draft.value("reasoning_effort"))
+        except TunesmithError as error:
+            draft.note_error("reasoning_effort", error)
         draft.notices += [f"template {spec.name}: {words}" for words in (*template.differs, *template.notes)]
         draft.notices += _mismatch(draft, spec)
 

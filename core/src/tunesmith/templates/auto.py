@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,7 @@ from tunesmith.errors import TunesmithError
 from tunesmith.templates.atoms import common_atoms
 from tunesmith.templates.model import Thinking, ToolTable
 from tunesmith.templates.parse import LANGUAGE
+from tunesmith.templates.reasoning import check_source, told_by, variables
 from tunesmith.templates.sandbox import CLOSE_MARK, OPEN_MARK, Refused, run
 from tunesmith.templates.thinking import read_back
 from tunesmith.templates.tokenizer_facts import TokenizerFacts
@@ -48,7 +50,7 @@ class _Span:
 class AutoRenderer(Renderer):
     """Renders by the chat template of a tokenizer's files.
 
-    :param options: what the run says: ``default_system``, ``enable_thinking``, ``preserve_thinking``, ``date``.
+    :param options: what the run says: ``default_system``, ``enable_thinking``, ``effort``, ``preserve_thinking``, ``date``.
     :param find_reader: finds a renderer that writes answers alike, to read them back by (:mod:`tunesmith.templates.likeness`).
     """
 
@@ -66,6 +68,7 @@ class AutoRenderer(Renderer):
                 "Name one: template: NAME (tunesmith template list)",
             )
         self.source = facts.chat_template
+        check_source(self.source, "reasoning_effort", options.get("effort"))
         self.find_reader = find_reader
         self.facts = facts
         self.options = dict(options)
@@ -79,6 +82,10 @@ class AutoRenderer(Renderer):
 
     def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:
         """Render every turn; see :meth:`tunesmith.contracts.Renderer.render`."""
+        if told := told_by(conversation, self.source):
+            other = copy(self)
+            other.options = {**self.options, **told}
+            return other.render(replace(conversation, thinking=None, effort=None), generation_prompt=generation_prompt)
         turns, messages, marked = self._written(conversation, generation_prompt)
         text, marks = without_marks(marked)
         if marks:
@@ -131,10 +138,7 @@ class AutoRenderer(Renderer):
 
     def _run(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any], generating: bool) -> str:
         known: dict[str, Any] = {"bos_token": self.facts.bos or "", "eos_token": self.facts.eos or ""}
-        if self.options.get("enable_thinking") is not None:
-            known["enable_thinking"] = self.options["enable_thinking"]
-        if self.options.get("preserve_thinking"):
-            known["preserve_thinking"] = True
+        known |= variables(self.options)
         return run(self.source, messages, self.day, tools=list(tools) or None, add_generation_prompt=generating, **known)
 
     def _place_of_refusal(self, turns: Sequence[Turn], tools: Sequence[Any]) -> str:

@@ -97,7 +97,7 @@ def spec_for(wanted: str, plugins: Plugins, folder: Path | None = None) -> Templ
 
 def make_renderer(plan: Plan, plugins: Plugins, model_folder: Path) -> Renderer:
     """The renderer of a run, by its keys ``template``, ``default_system``, ``tool_format``, ``enable_thinking``,
-    ``preserve_thinking`` and ``template_date``.
+    ``reasoning_effort``, ``preserve_thinking`` and ``template_date``.
 
     :param model_folder: the folder of the model's tokenizer, for its own template and its special tokens.
     :raises TunesmithError: no such template; the tokenizer lacks a token that the template needs.
@@ -161,6 +161,7 @@ def run_options(plan: Plan) -> dict[str, Any]:
     return {
         "default_system": _value(plan, "default_system"),
         "enable_thinking": _value(plan, "enable_thinking"),
+        "effort": _value(plan, "reasoning_effort"),
         "preserve_thinking": bool(_value(plan, "preserve_thinking")),
         "date": None if day is None else check_date(str(day)),
     }

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 def to_jinja(renderer: DeclaredRenderer) -> str:
     """The chat template of a renderer, its options filled in as defaults.
 
-    ``enable_thinking`` and ``preserve_thinking`` can still be passed; everything else is fixed as it was in the run.
+    ``enable_thinking``, ``reasoning_effort`` and ``preserve_thinking`` can still be passed; everything else is fixed as it was
+    in the run.
     """
     return _Export(renderer).whole()
 
@@ -80,6 +81,8 @@ class _Export:
         asked = {True: "true", False: "false", None: "none"}[options.enable_thinking]
         yield f"{{%- set asked = enable_thinking if enable_thinking is defined else {asked} -%}}"
         yield "{%- set thinking_on = asked is true -%}{%- set thinking_off = asked is false -%}"
+        if self.template.effort:
+            yield f"{{%- set effort = reasoning_effort|default({quoted(self.renderer._base['effort'])}) -%}}"
         keep = "true" if options.preserve_thinking else "false"
         yield f"{{%- set preserve = preserve_thinking if preserve_thinking is defined else {keep} -%}}"
         yield "{%- set tools = tools if tools is defined and tools else [] -%}"

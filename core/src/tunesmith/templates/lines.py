@@ -19,6 +19,7 @@ OPTIONS: Mapping[str, Any] = {
     "tools": None,
     "generation_prompt": False,
     "enable_thinking": None,
+    "reasoning_effort": None,
     "preserve_thinking": False,
     "date": None,
 }
@@ -43,6 +44,7 @@ class Line:
         self.generation_prompt: bool = values["generation_prompt"]
         self.options = {
             "enable_thinking": values["enable_thinking"],
+            "effort": values["reasoning_effort"],
             "preserve_thinking": values["preserve_thinking"],
             "date": None if values["date"] is None else check_date(str(values["date"])),
         }

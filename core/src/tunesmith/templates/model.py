@@ -165,6 +165,7 @@ class Template:
     :param end: the token that ends the last answer in training rows where the published text ends it with none; the first
         of ``stop`` where nothing is said. ``render`` does not write it.
     :param tool: consecutive results together. ``ending``: comes after the last turn.
+    :param effort: how much the model reasons where nobody says it; a template without it cannot say it at all.
     :param order: ``alternate`` refuses anything but user and assistant in turns.
     :param parts: named pieces of slots, for what slots share or what holds itself.
     :param leaves_out: what the published template leaves out without a word, and this one too; only ``system`` can be named.
@@ -184,6 +185,7 @@ class Template:
     stop: tuple[str, ...] = ()
     leaves_out: tuple[str, ...] = ()
     gather: str | None = None
+    effort: str = ""
     order: Literal["free", "alternate"] = "free"
     date: DateRule | None = None
     thinking: Thinking | None = None

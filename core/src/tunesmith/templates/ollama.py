@@ -76,7 +76,7 @@ class _Export:
 
     def _value(self, node: Value, root: str) -> str:
         name = node.path[0]
-        if name in ("eos", "date"):
+        if name in ("eos", "date", "effort"):
             return str(self.renderer._base[name])
         if name in ("bos", "tools", "calls", "thinking", "thought"):
             return ""

@@ -26,12 +26,13 @@ from tunesmith.templates.model import (
     nodes_in,
     paths_in,
 )
+from tunesmith.templates.reasoning import EFFORTS
 from tunesmith.templates.slots import BadSlot, check_condition, parse_slot
 from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_toml
 
 #: Changes when the meaning of a table changes, so that fingerprints change with it.
 LANGUAGE = 2
-_TEXTS = ("summary", "source", "default_system", "bos", "eos", "order", "gather")
+_TEXTS = ("summary", "source", "default_system", "bos", "eos", "order", "gather", "effort")
 _LISTS = ("models", "notes", "differs", "stop", "leaves_out")
 _TABLES = ("date", "thinking", "channels", "refuse")
 _CHANNEL_KEYS = ("mark", "body", "ends", "recipient", "thoughts")
@@ -181,6 +182,8 @@ class _Reading:
         plain |= {key: self._slot(table[key], key) for key in SLOT_KEYS if key in table}
         if plain.get("order", "free") not in ("free", "alternate"):
             self.bad("order", f"order is {plain['order']!r}", 'Write "free" or "alternate".')
+        if plain.get("effort", EFFORTS[0]) not in EFFORTS:
+            self.bad("effort", f"effort is {plain['effort']!r}", f"Write one of {', '.join(EFFORTS)}.")
         template = Template(
             name=self.name,
             where=str(self.file.path),

@@ -27,6 +27,7 @@ from tunesmith.templates.model import (
     values_in,
     writes,
 )
+from tunesmith.templates.reasoning import asked, check_effort
 from tunesmith.templates.rendering import EMPTY, PLACE, Rendering
 from tunesmith.templates.thinking import read_back
 from tunesmith.templates.thread import Thread, check_fits, thread_of
@@ -43,6 +44,7 @@ class Options:
 
     default_system: str | None = None
     enable_thinking: bool | None = None
+    effort: str | None = None
     preserve_thinking: bool = False
     date: str | None = None
     bos: str | None = None
@@ -69,6 +71,7 @@ class DeclaredRenderer(Renderer):
         self.bos = template.bos if options.bos is None else options.bos
         self.stop = template.stop or (self.eos,)
         self.default_system = template.default_system if options.default_system is None else options.default_system
+        check_effort(template, options.effort)
         self._base = {
             **EMPTY,
             "bos": self.bos,
@@ -76,6 +79,7 @@ class DeclaredRenderer(Renderer):
             "date": printed(template.date, options.date),
             "thinking_on": options.enable_thinking is True,
             "thinking_off": options.enable_thinking is False,
+            "effort": options.effort or template.effort,
             "preserve": options.preserve_thinking,
         }
         thinking = template.thinking
@@ -111,7 +115,8 @@ class DeclaredRenderer(Renderer):
         check_fits(thread, self.template, self._writers.can, generation_prompt)
         if self.generic and thread.tools:
             thread.system = self._declared(thread)
-        return Rendering(self._writers, self._base, thread, generation_prompt).rendered(self.stop)
+        base = asked(self._base, conversation, self.template, self._writers.switches)
+        return Rendering(self._writers, base, thread, generation_prompt).rendered(self.stop)
 
     def _declared(self, thread: Thread) -> str:
         if not self._writers.can["system"]:
@@ -171,6 +176,7 @@ class Writers:
         self.refuse = [(predicate(rule.when), rule) for rule in template.refuse]
         used = names_used(template)
         self.place = [(name, holds) for name, holds in PLACE.items() if name in used]
+        self.switches = not used.isdisjoint(("thinking_on", "thinking_off"))
         self.can = _abilities(template)
         self.trims = any(node.path == ("content",) and "trim" in node.filters for node in values_in(template.reply))
         self.leads = tuple(_leads(template.reply))

@@ -9,6 +9,7 @@ VALUES: Mapping[str, str] = {
     "bos": "the token that begins a text: the tokenizer's own, else the table's `bos`",
     "eos": "the token that ends a text: the tokenizer's own, else the table's `eos`",
     "date": "the day, in the table's date format",
+    "effort": "`reasoning_effort`, else the table's `effort`",
     "system": "the system text, given or default",
     "content": "the turn's words",
     "role": "the turn's role",

@@ -72,7 +72,7 @@ class WriterSet:
     def _value(self, node: Value) -> Writer:
         if len(node.path) == 1 and node.path[0] in self._special:
             return self._special[node.path[0]]
-        return _fixed(node.path[0]) if node.path[0] in ("bos", "eos", "date") else _value(node)
+        return _fixed(node.path[0]) if node.path[0] in ("bos", "eos", "date", "effort") else _value(node)
 
     def _branches(self, node: If) -> Writer:
         arms: list[tuple[Predicate, Writer]] = []

@@ -36,10 +36,10 @@ class BodyLimits:
             async with asyncio.timeout(self.seconds):
                 await self._read(incoming)
         except TimeoutError:
-            await ApiError(408, "The request did not arrive in time.").response()(scope, receive, send)
+            await ApiError(408, "The request did not arrive in time.").response(scope)(scope, receive, send)
         except ApiError as error:
             await incoming.drop(AT_ONCE * self.most)
-            await error.response()(scope, receive, send)
+            await error.response(scope)(scope, receive, send)
         else:
             if not incoming.gone:
                 await self.app(scope, incoming.again, send)

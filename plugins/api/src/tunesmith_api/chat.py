@@ -14,8 +14,8 @@ from tunesmith.data.conversation import Call, Conversation
 from tunesmith.data.openai_messages import conversation_from_openai
 from tunesmith.errors import TunesmithError
 
-from tunesmith_api.errors import bad, told
-from tunesmith_api.events import DONE, event
+from tunesmith_api.errors import bad, event, told
+from tunesmith_api.events import DONE
 from tunesmith_api.logprobs import chat_logprobs
 from tunesmith_api.media import MediaDesk
 from tunesmith_api.protocol import ChatRequest, Message
@@ -32,10 +32,11 @@ class Chat:
     job: Job
     choice: Choice
     service: Service
+    thinking: bool | None = None
 
     def reader(self) -> Reader:
         """Reads one of its answers."""
-        return Reader(self.service.engine.renderer, self.service.marks, self.choice)
+        return Reader(self.service.engine.renderer, self.service.marks(self.thinking), self.choice)
 
     @property
     def shows_logprobs(self) -> bool:
@@ -57,11 +58,21 @@ def prepare(service: Service, body: ChatRequest) -> Chat:
         sampling = replace(sampling, max_new_tokens=body.max_completion_tokens)
     with MediaDesk(service.options) as media:
         conversation = _conversation(body, choice, media)
-        try:
-            ids = service.engine.encode(conversation)
-        except TunesmithError as error:
-            raise bad(f"{error.message} {error.hint}".strip(), "messages") from error
-    return Chat(make_job("chatcmpl", body, [ids], sampling, adapter), choice, service)
+        ids = encoded(service, conversation)
+    return Chat(make_job("chatcmpl", body, [ids], sampling, adapter), choice, service, conversation.thinking)
+
+
+def encoded(service: Service, conversation: Conversation) -> tuple[int, ...]:
+    """The ids that an answer starts from.
+
+    :raises ApiError: the template cannot express the conversation, or what it asks for.
+    """
+    try:
+        return service.engine.encode(conversation)
+    except TunesmithError as error:
+        field = error.message.partition(":")[0]
+        named = field if field in ("reasoning_effort", "thinking") else "messages"
+        raise bad(f"{error.message} {error.hint}".strip(), named) from error
 
 
 def _alternatives(body: ChatRequest) -> int | None:
@@ -72,7 +83,10 @@ def _alternatives(body: ChatRequest) -> int | None:
 
 def _conversation(body: ChatRequest, choice: Choice, media: MediaDesk) -> Conversation:
     messages = [_plain(message, at, media) for at, message in enumerate(body.messages)]
-    return conversation_from_openai(messages, list(choice.tools))
+    conversation = conversation_from_openai(messages, list(choice.tools))
+    if body.reasoning_effort == "none":
+        return replace(conversation, thinking=False)
+    return replace(conversation, effort=body.reasoning_effort)
 
 
 def _plain(message: Message, at: int, media: MediaDesk) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from tunesmith.errors import TunesmithError
 
-from tunesmith_api.errors import bad, told
-from tunesmith_api.events import DONE, event
+from tunesmith_api.errors import bad, event, told
+from tunesmith_api.events import DONE
 from tunesmith_api.logprobs import completion_logprobs
 from tunesmith_api.protocol import CompletionRequest
 from tunesmith_api.sampling import blame, sampling_for

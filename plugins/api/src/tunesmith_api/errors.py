@@ -1,7 +1,8 @@
-"""Errors in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``."""
+"""Errors in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``; in Anthropic's where its API is spoken."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +11,17 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 from tunesmith.data.openai_messages import BadMessage
 from tunesmith.errors import TunesmithError
 
+from tunesmith_api.paths import is_anthropic
+
 log = logging.getLogger(__name__)
 
+#: Anthropic's kinds of error that are not OpenAI's, and its names of fields that requests become.
+_ANTHROPIC = {408: "timeout_error", 413: "request_too_large", 504: "timeout_error"}
+_FIELDS = {"stop": "stop_sequences", "response_format": "output_config.format", "reasoning_effort": "output_config.effort"}
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -31,17 +38,32 @@ class ApiError(Exception):
         self.code = code
         self.retry_after = retry_after
 
-    def body(self) -> dict[str, Any]:
-        """The error as OpenAI writes it."""
+    def body(self, scope: Scope) -> dict[str, Any]:
+        """The error as the API writes it that a request is one of."""
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        if not is_anthropic(scope):
+            return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        kind = _ANTHROPIC.get(self.status, kind if self.status < 500 else "api_error")
+        field = _FIELDS.get(self.param or "", self.param or "")
+        message = self.message if self.message.startswith(field) else f"{field}: {self.message}"
+        return {"type": "error", "error": {"type": kind, "message": message}}
 
-    def response(self) -> Response:
+    def event(self, scope: Scope) -> str:
+        """The error in a stream that has begun."""
+        return event(self.body(scope), "error" if is_anthropic(scope) else "")
+
+    def response(self, scope: Scope) -> Response:
         """The error as an answer."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(self.body(), self.status, headers)
+        return JSONResponse(self.body(scope), self.status, headers)
+
+
+def event(data: Any, name: str = "") -> str:
+    """A server-sent event."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
 def bad(message: str, param: str | None = None, code: str | None = None) -> ApiError:
@@ -85,16 +107,16 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
 def handle_errors(app: FastAPI) -> None:
     """Make every error that leaves ``app`` one of OpenAI's shape."""
 
-    async def on_form(_: Request, error: RequestValidationError) -> Response:
-        return of_validation(error.errors()).response()
+    async def on_form(request: Request, error: RequestValidationError) -> Response:
+        return of_validation(error.errors()).response(request.scope)
 
-    async def on_http(_: Request, error: HTTPException) -> Response:
-        made = ApiError(error.status_code, str(error.detail)).response()
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        made = ApiError(error.status_code, str(error.detail)).response(request.scope)
         made.headers.update(error.headers or {})
         return made
 
-    async def on_any(_: Request, error: Exception) -> Response:
-        return told(error).response()
+    async def on_any(request: Request, error: Exception) -> Response:
+        return told(error).response(request.scope)
 
     app.add_exception_handler(RequestValidationError, on_form)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]

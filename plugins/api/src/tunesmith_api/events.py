@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,12 +14,6 @@ from tunesmith_api.errors import told
 from tunesmith_api.metrics import Metrics
 
 DONE = "data: [DONE]\n\n"
-
-
-def event(data: Any, name: str = "") -> str:
-    """One event."""
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
 class EventStream(Response):
@@ -42,11 +34,11 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_gone(receive, self._stream(send), self.metrics)
+            await unless_gone(receive, self._stream(scope, send), self.metrics)
         except ClientGone:
             return
 
-    async def _stream(self, send: Send) -> None:
+    async def _stream(self, scope: Scope, send: Send) -> None:
         started = False
         try:
             async with asyncio.timeout(self.seconds), aclosing(self.events) as events:  # type: ignore[type-var]
@@ -59,7 +51,7 @@ class EventStream(Response):
             if not started:
                 raise
             async with asyncio.timeout(5):
-                await _send(send, event(told(error).body()))
+                await _send(send, told(error).event(scope))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -13,6 +13,7 @@ from tunesmith_api.checks import is_loopback
 from tunesmith_api.errors import ApiError
 from tunesmith_api.metrics import Metrics
 from tunesmith_api.options import ApiOptions
+from tunesmith_api.paths import path_of
 
 log = getLogger("tunesmith_api.requests")
 
@@ -36,7 +37,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refused := self._refused(scope)) is not None:
-            await refused.response()(scope, receive, send)
+            await refused.response(scope)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -58,13 +59,6 @@ class Guard:
 def _sent(headers: Mapping[bytes, bytes]) -> bytes:
     kind, _, key = headers.get(b"authorization", b"").partition(b" ")
     return key.strip() if kind.lower() == b"bearer" else headers.get(b"x-api-key", b"")
-
-
-def path_of(scope: Scope) -> str:
-    """The path as routes know it, without the prefix of a proxy."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
 class Recorder:

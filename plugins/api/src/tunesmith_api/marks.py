@@ -5,10 +5,12 @@ Found by rendering answers made of words that nobody writes, so that every rende
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import cast
 
 from tunesmith.contracts import Renderer
-from tunesmith.data.conversation import Call, Conversation, Part, Text, Thought, Turn
+from tunesmith.data.conversation import Call, Conversation, Part, Rendered, Text, Thought, Turn
 from tunesmith.errors import RewrittenReplies, TunesmithError
 
 _THOUGHT, _WORDS, _NAME = "Qthoughtq", "Qwordsq", "qnameq"
@@ -42,8 +44,22 @@ class Marks:
         return tuple(mark for mark in (self.opening, self.closing, self.call, self.tail) if mark)
 
 
-def find_marks(renderer: Renderer) -> Marks:
-    """The marks of a renderer."""
+class _Asking:
+    """A renderer of conversations that ask to think, or not to."""
+
+    def __init__(self, renderer: Renderer, thinking: bool) -> None:
+        self.renderer = renderer
+        self.thinking = thinking
+
+    def render(self, conversation: Conversation, *, generation_prompt: bool) -> Rendered:
+        asked = replace(conversation, thinking=self.thinking)
+        return self.renderer.render(asked, generation_prompt=generation_prompt)
+
+
+@lru_cache(64)
+def find_marks(renderer: Renderer, thinking: bool | None = None) -> Marks:
+    """The marks of a renderer, in answers to conversations that say of ``thinking`` what is given."""
+    renderer = renderer if thinking is None else cast(Renderer, _Asking(renderer, thinking))
     prompt = _text(renderer, Conversation((_ASKED,)), generating=True) or ""
     plain = _lead(renderer, (Text(_WORDS),), _WORDS)
     opening, closing, opened = _thinking(renderer, prompt)

@@ -11,6 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tunesmith_api import chat, completions, rating
 from tunesmith_api.answering import unless_gone
+from tunesmith_api.anthropic import messages
+from tunesmith_api.anthropic import replies as anthropic
+from tunesmith_api.anthropic.protocol import Counted, MessagesRequest
 from tunesmith_api.events import EventStream
 from tunesmith_api.protocol import ChatRequest, CompletionRequest, EmbeddingRequest, ScoreRequest
 from tunesmith_api.replies import ChatCompletion, Completion, Embeddings, ErrorBody, Health, Model, Models, Scores
@@ -29,6 +32,7 @@ WORK: dict[int | str, dict[str, Any]] = {
     429: {"model": ErrorBody, "description": "Too many wait already; `Retry-After` says when to come back."},
     504: {"model": ErrorBody, "description": "The answer took too long."},
 }
+MESSAGES: dict[int | str, dict[str, Any]] = {at: {**told, "model": anthropic.ErrorBody} for at, told in WORK.items()}
 EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 router = APIRouter()
@@ -49,6 +53,25 @@ async def chat_completions(body: ChatRequest, request: Request) -> Any:
     if body.stream:
         return EventStream(chat.chunks(made), service.metrics, service.options.api_timeout)
     return chat.completion(made, await unless_gone(request.receive, answer(service, made.job), service.metrics))
+
+
+@router.post(
+    "/v1/messages", response_model=anthropic.Reply, response_model_exclude_unset=True, responses={**MESSAGES, **EVENTS}
+)
+async def anthropic_messages(body: MessagesRequest, request: Request) -> Any:
+    """The next turn of a conversation, in Anthropic's words."""
+    service = _service(request)
+    made = await asyncio.to_thread(messages.prepare, service, body)
+    if body.stream:
+        return EventStream(messages.events(made), service.metrics, service.options.api_timeout)
+    (said,) = await unless_gone(request.receive, answer(service, made.job), service.metrics)
+    return messages.message(made, said)
+
+
+@router.post("/v1/messages/count_tokens", response_model=anthropic.TokenCount, responses=MESSAGES)
+async def anthropic_count_tokens(body: Counted, request: Request) -> Any:
+    """How many tokens a conversation has."""
+    return {"input_tokens": await asyncio.to_thread(messages.count_tokens, _service(request), body)}
 
 
 @router.post("/v1/completions", response_model=Completion, response_model_exclude_unset=True, responses={**WORK, **EVENTS})

@@ -33,10 +33,13 @@ class Service:
     run: Sampling
     names: Mapping[str, str | None]
     vocabulary: Vocabulary
-    marks: Marks
     metrics: Metrics
     desk: Desk
     created: int
+
+    def marks(self, thinking: bool | None) -> Marks:
+        """What to look for in answers to requests that ask to think, or not to, or leave it to the run."""
+        return find_marks(self.engine.renderer, thinking)
 
     def adapter(self, model: str) -> str | None:
         """Which adapter answers for ``model``.
@@ -67,7 +70,6 @@ def make_service(plan: Plan, engine: Engine) -> Service:
         sampling_of(plan),
         {options.api_model_name: None, **{name: name for name in adapters}},
         Vocabulary(make_encoder(plan, engine.renderer)),
-        find_marks(engine.renderer),
         metrics,
         Desk(engine, gate, metrics, options.api_timeout),
         int(time.time()),
@@ -79,16 +81,21 @@ class Said:
     """One answer as far as it has come."""
 
     texts: list[str] = field(default_factory=list)
-    count: int = 0
+    ids: list[int] = field(default_factory=list)
     finish: str = "length"
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def add(self, delta: Delta) -> None:
         """Take up what came."""
         self.texts.append(delta.text)
-        self.count += len(delta.ids)
+        self.ids.extend(delta.ids)
         self.logprobs.extend(delta.logprobs)
         self.finish = delta.finish or self.finish
+
+    @property
+    def count(self) -> int:
+        """How many tokens."""
+        return len(self.ids)
 
     @property
     def text(self) -> str:

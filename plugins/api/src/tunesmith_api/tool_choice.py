@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunesmith.data.conversation import Call
@@ -28,6 +28,10 @@ class Choice:
     forced: str | None = None
     single: bool = False
 
+    def only_one(self) -> Choice:
+        """The same, with the first call alone handed on."""
+        return replace(self, single=True)
+
     def read(self, text: str) -> Call | None:
         """The forced call in an answer; ``None`` where it broke off before its end."""
         try:
@@ -44,19 +48,32 @@ def choose(request: ChatRequest) -> Choice:
     :raises ApiError: names the field that cannot be.
     """
     tools = tuple(tool.model_dump(exclude_none=True, exclude={"function": {"strict"}}) for tool in request.tools or ())
+    wanted = request.tool_choice
+    named = wanted.function.name if isinstance(wanted, NamedTool) else ""
+    choice = decide(tools, "named" if isinstance(wanted, NamedTool) else wanted or "auto", named, _format(request))
+    return choice.only_one() if request.parallel_tool_calls is False else choice
+
+
+def decide(offered: Sequence[Mapping[str, Any]], wanted: str, named: str, form: Mapping[str, Any] | None) -> Choice:
+    """Which tools are shown, and which call must be made.
+
+    :param wanted: ``auto``, ``none``, ``required``, or ``named``: that of the name ``named``.
+    :param form: the JSON schema that words must satisfy.
+    :raises ApiError: names the field that cannot be.
+    """
+    tools = tuple(offered)
     names = [tool["function"]["name"] for tool in tools]
     if len(set(names)) < len(names):
         raise bad("Two tools have the same name.", "tools")
-    wanted, single = request.tool_choice, request.parallel_tool_calls is False
-    schema = _format(request)
-    if wanted in (None, "auto", "none"):
-        return Choice(() if wanted == "none" else tools, schema, None, single)
+    schema = None if form is None else json.dumps(form)
+    if wanted in ("auto", "none"):
+        return Choice(() if wanted == "none" else tools, schema)
     if not tools:
         raise bad("tool_choice asks for a call, and there are no tools.", "tool_choice")
     if schema is not None:
         raise bad("response_format and a tool_choice that asks for a call cannot both be had.", "response_format")
-    if isinstance(wanted, NamedTool):
-        return _named(tools, wanted.function.name)
+    if wanted == "named":
+        return _named(tools, named)
     return Choice(tools, json.dumps({"anyOf": [_call(tool["function"]) for tool in tools]}), "", True)
 
 
@@ -76,10 +93,10 @@ def _call(function: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": "object", "properties": parts, "required": ["name", "arguments"], "additionalProperties": False}
 
 
-def _format(request: ChatRequest) -> str | None:
+def _format(request: ChatRequest) -> Mapping[str, Any] | None:
     wanted = request.response_format
     if isinstance(wanted, SchemaFormat):
-        return json.dumps(wanted.json_schema.schema_)
+        return wanted.json_schema.schema_
     if isinstance(wanted, PlainFormat) and wanted.type == "json_object":
-        return '{"type": "object"}'
+        return {"type": "object"}
     return None

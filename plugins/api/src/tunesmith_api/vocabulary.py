@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunesmith.data.conversation import Piece, Rendered
 from tunesmith.data.tokens import Encoder
 
@@ -17,7 +19,7 @@ class Vocabulary:
         self._files = encoder.files
         anchor = self._files.bare.encode(ANCHOR, add_special_tokens=False).ids
         self._anchor = list(anchor)
-        self._before = len(self._decoded(self._anchor))
+        self._before = len(self.decoded(self._anchor))
 
     def prompt(self, text: str) -> tuple[int, ...]:
         """A raw prompt: special tokens in it count, and what the tokenizer puts before every text is put before it."""
@@ -44,10 +46,11 @@ class Vocabulary:
 
     def text(self, id_: int) -> str:
         """The text of one token; a broken letter is U+FFFD."""
-        return self._decoded([*self._anchor, id_])[self._before :]
+        return self.decoded([*self._anchor, id_])[self._before :]
 
-    def _decoded(self, ids: list[int]) -> str:
-        return self._files.plain.decode(ids, skip_special_tokens=False)
+    def decoded(self, ids: Sequence[int]) -> str:
+        """The text of tokens, special ones included."""
+        return self._files.plain.decode(list(ids), skip_special_tokens=False)
 
     def _control(self, text: str) -> tuple[int, ...]:
         return self._encoder.ids(Rendered((Piece(text, True),))) if text else ()

@@ -13,7 +13,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 from rich.text import Text as Styled
-from tunesmith.data.conversation import Call, Result, Text, Thought, Turn
+from tunesmith.data.conversation import Call, Conversation, Result, Text, Thought, Turn
 from tunesmith.dialogue import Dialogue
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.plan import Plan
@@ -28,6 +28,7 @@ HELP = {
     "/file PATH": "Put a text file of this folder before your next turn.",
     "/tools": "Show the tools that the model may call.",
     "/result TEXT": "Answer the model's tool call with TEXT.",
+    "/effort WORD": "How much answers think first: low, medium or high; - is as the run says.",
     "/thoughts": "Show what the model thought; with on or off: always, never.",
     "/markdown": "With on or off: render answers, or show them as they are.",
     "/save FILE": "Add the conversation to a JSON Lines file, as training data.",
@@ -53,6 +54,7 @@ class Terminal:
             "/file": self.file,
             "/tools": self.tools,
             "/result": self.result,
+            "/effort": self.effort,
             "/thoughts": self.thoughts,
             "/markdown": self.markdown,
             "/save": self.save,
@@ -161,6 +163,15 @@ class Terminal:
             self.say_dimly(f"{function['name']}({', '.join(parameters_of(function))})  {function.get('description', '')}")
         if not self.dialogue.tools:
             self.say_dimly("none; give them with --tools FILE")
+
+    def effort(self, word: str) -> None:
+        """Set or show how much answers think first."""
+        if word:
+            wanted = None if word == "-" else word
+            asked = Conversation((Turn("user", (Text("?"),)),), effort=wanted)
+            self.dialogue.engine.renderer.render(asked, generation_prompt=True)  # refuses what the template cannot say
+            self.dialogue.effort = wanted
+        self.say_dimly(f"reasoning effort: {self.dialogue.effort or 'as the run says'}")
 
     def thoughts(self, word: str) -> None:
         """Show the last thought, or set whether thoughts are shown."""

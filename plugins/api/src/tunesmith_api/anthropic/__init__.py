@@ -1,0 +1,1 @@
+"""Anthropic's messages, on the same engine calls as OpenAI's chat completions."""
