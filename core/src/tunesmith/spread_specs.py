@@ -58,6 +58,7 @@ class StrategySpec(Spec):
     :param together: it needs processes that talk, be it one.
     :param pickles: its checkpoints hold pickle, so that resuming needs ``trust_checkpoint: true``.
     :param resumes: ``"any"`` number of processes can go on from its checkpoints, only the ``"same"``, or ``"none"``.
+    :param learns: which tuners can learn under it: ``"anything"``, or only those that save the whole ``"model"``.
     :param notices: ``"module:function"``, called with the same: what the plan should say aloud.
     """
 
@@ -68,4 +69,5 @@ class StrategySpec(Spec):
     together: bool = False
     pickles: bool = False
     resumes: Literal["any", "same", "none"] = "any"
+    learns: Literal["anything", "model"] = "anything"
     notices: str = ""

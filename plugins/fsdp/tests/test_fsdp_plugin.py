@@ -86,7 +86,7 @@ def test_accelerate_launch_can_ask_for_it() -> None:
         ({"fsdp_config": {"sharding_strategy": "NO_SHARD"}}, "shares nothing out"),
         ({"fsdp_config": {"xla": True}}, "needs a TPU"),
         ({"fsdp_config": "absent.json"}, "there is no FSDP configuration absent.json"),
-        ({"parallelism_config": {"tp_size": 2}}, "asks for tensor parallelism, which is not built"),
+        ({"parallelism_config": {"tp_size": 2}}, "asks for tensor parallelism, which fsdp does not do"),
         ({"parallelism_config": {"dp_size": 2}}, "parallelism_config knows no dp_size"),
     ],
 )

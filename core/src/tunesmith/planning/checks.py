@@ -164,6 +164,11 @@ def _sharing(draft: Draft) -> None:
         if draft.value("resume_from_checkpoint") and spec.pickles and not draft.value("trust_checkpoint"):
             what = f"checkpoints of {spec.name} hold pickled objects, which can run code when they are read"
             draft.problem("resume_from_checkpoint", what, "Write trust_checkpoint: true if this run wrote them.")
+        for tuner in draft.picked("tuners") if spec.learns == "model" else ():
+            if tuner.saves == "adapter":
+                what = f"finetuning_type: {tuner.name} adds weights to layers, which {spec.name} cannot share out"
+                own = [offer.spec.name for offer in draft.plugins.tuners if offer.spec.saves == "model"]
+                draft.problem("finetuning_type", what, f"Use a tuner that trains the weights themselves: {', '.join(own)}.")
         if spec.resumes != "none":
             continue
         if draft.value("resume_from_checkpoint"):

@@ -39,6 +39,7 @@ SUITES = {
     "BackendSuite": "backend_suite",
     "EngineSuite": "engine_suite",
     "RewardSuite": "reward_suite",
+    "StrategySuite": "strategy_suite",
 }
 
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in {*SUITES.values(), "fixtures"}))

@@ -60,4 +60,7 @@ def sizes_nobody_uses(plan: Plan) -> Iterator[Problem]:
     asked = [f"{key}: {one}" for key, one in ((setting.value or {}) if setting else {}).items() if one not in (None, 1)]
     if setting and asked:
         what = f"parallelism_config: {', '.join(asked)} has no effect"
-        yield Problem(setting.origin, what, "It says how fsdp shares a model out: write fsdp: true, or leave it out.")
+        hint = "It says how fsdp shares a model out: write fsdp: true, or leave it out."
+        if size := (setting.value or {}).get("tp_size"):
+            hint = f"Write tp_size: {size} by itself: that is the key of tensor parallelism."
+        yield Problem(setting.origin, what, hint)

@@ -178,9 +178,8 @@ def _sizes(given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, one in given.items():
         if key in ELSEWHERE and one not in (None, 1):
-            raise TunesmithError(
-                f"parallelism_config: {key}: {one} asks for {ELSEWHERE[key]}, which is not built", f"Leave {key} out."
-            )
+            hint = f"Leave {key} out." if key != "tp_size" else f"Write tp_size: {one} by itself, in place of fsdp."
+            raise TunesmithError(f"parallelism_config: {key}: {one} asks for {ELSEWHERE[key]}, which fsdp does not do", hint)
         if key in SIZES and (not isinstance(one, int) or one < 1):
             raise TunesmithError(f"parallelism_config: {key} is a number from 1, not {one!r}")
         if key in SIZES:

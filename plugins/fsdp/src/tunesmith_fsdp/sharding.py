@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 from tunesmith import TunesmithError
 from tunesmith.errors import nearest
 from tunesmith.runtime.value_head import under_adapter, value_head
+from tunesmith.runtime.weights_in_parts import is_part
 from tunesmith.runtime.whole_weights import size_of
 
 from tunesmith_fsdp.config import FsdpConfig
@@ -48,11 +48,6 @@ def shard(model: Any, mesh: DeviceMesh, config: FsdpConfig, half: torch.dtype | 
     plain._is_fsdp_managed_module = True  # so that generation goes on until the last process has finished
     model._is_accelerate_prepared = True  # or it would be wrapped a second time
     _check_nothing_is_left(model)
-
-
-def is_part(weight: Any) -> bool:
-    """Whether this process holds a part of the weight only."""
-    return isinstance(weight, DTensor)
 
 
 def parts_in_place(model: torch.nn.Module) -> None:

@@ -3,11 +3,7 @@ arXiv:2304.11277), on every device whose processes can talk."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,24 +11,19 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
 from tunesmith import TunesmithError
-from tunesmith.runtime.data_parallel import DataParallel
 from tunesmith.runtime.precision import half_wanted, is_on
-from tunesmith.runtime.tensor_tree import is_saved, load_tree, save_tree
-from tunesmith.runtime.whole_weights import in_place
+from tunesmith.runtime.weights_in_parts import WeightsInParts, is_part
 
 from tunesmith_fsdp.checks import config_of
 from tunesmith_fsdp.config import ASKED
-from tunesmith_fsdp.optimizer_parts import as_parts, own_parts
-from tunesmith_fsdp.sharding import is_part, mesh_of, parts_in_place, shard
+from tunesmith_fsdp.sharding import mesh_of, parts_in_place, shard
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from tunesmith.plan import Plan
 
-log = logging.getLogger(__name__)
 
-
-class Fsdp(DataParallel):
+class Fsdp(WeightsInParts):
     """Weights are shared out where they are loaded, so that accelerate has nothing to wrap: on a processor it would take
     DDP without a word. Checkpoints hold whole weights and each process's part of the optimizer, without pickle."""
 
@@ -87,32 +78,6 @@ class Fsdp(DataParallel):
             if weight.requires_grad and not (is_part(weight) and weight.device_mesh.size() == processes):
                 raise TunesmithError(f"The run was to be FSDP's, and {name} is not shared out over {processes} processes.")
 
-    def whole(self, model: PreTrainedModel, *, added: bool) -> AbstractContextManager[None]:
-        """Every weight is gathered one after the other into the CPU memory of the first process."""
-        return self._gathered(model, added)
-
-    @contextmanager
-    def _gathered(self, model: PreTrainedModel, added: bool) -> Iterator[None]:
+    def settle(self, model: PreTrainedModel) -> None:
+        """Give back what is still gathered."""
         parts_in_place(model)
-        with in_place(model, _gather, lambda weight: is_part(weight) and (weight.requires_grad or not added)):
-            yield
-
-    def save(self, trainer: Any, folder: Path) -> None:
-        """Every process writes its own part of the optimizer's state."""
-        save_tree(folder / f"optimizer-{trainer.args.process_index}", own_parts(trainer.optimizer.state_dict()))
-        if trainer.args.should_save:
-            save_tree(folder / "scheduler", trainer.lr_scheduler.state_dict())
-
-    def resume(self, trainer: Any, folder: Path) -> None:
-        """Every process reads its own part."""
-        mine = folder / f"optimizer-{trainer.args.process_index}"
-        if is_saved(mine):
-            trainer.optimizer.load_state_dict(as_parts(load_tree(mine), trainer.optimizer))
-            trainer.lr_scheduler.load_state_dict(load_tree(folder / "scheduler"))
-        else:
-            log.warning("%s holds weights only (save_only_model): the optimizer starts anew.", folder)
-
-
-def _gather(weight: torch.nn.Parameter) -> torch.Tensor | None:
-    whole = weight.detach().full_tensor()
-    return whole.to("cpu", copy=True) if dist.get_rank() == 0 else None
