@@ -18,6 +18,7 @@ from tunesmith.acceleration import Accelerator as Accelerator  # a contract with
 from tunesmith.backend_facts import Memory as Memory  # what backends give is imported from here as well
 from tunesmith.backend_facts import Probe as Probe
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
+from tunesmith.errors import BadMedia as BadMedia
 from tunesmith.errors import BadRow as BadRow  # what formats and renderers raise is imported from here as well
 from tunesmith.errors import RewrittenReplies as RewrittenReplies
 from tunesmith.findings import Finding as Finding
@@ -27,6 +28,7 @@ from tunesmith.generation import Request as Request
 from tunesmith.generation import Sampling as Sampling
 from tunesmith.generation import TokenLogprob as TokenLogprob
 from tunesmith.layer_merge import LayerMerge as LayerMerge
+from tunesmith.media_contract import MediaReader as MediaReader
 from tunesmith.model_folder import ModelStore as ModelStore
 from tunesmith.model_folder import Whereabouts as Whereabouts
 from tunesmith.outcome import Outcome as Outcome
@@ -87,6 +89,8 @@ class Renderer(Protocol):
     stop: tuple[str, ...]
     fingerprint: str
     """Changes whenever rendered text could change."""
+    media: MediaReader | None = None
+    """Reads what is no text; what it sees is part of the rendered text then. ``None`` where nothing can be seen."""
 
     @abstractmethod
     def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> Rendered:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from tunesmith.contracts import Engine, Request, Sampling
-from tunesmith.data.conversation import Conversation, Text, Turn
+from tunesmith.data.conversation import Conversation, Media, Text, Turn
 from tunesmith.plan import Plan
 
 
@@ -37,14 +37,18 @@ class Dialogue:
         system = [Turn("system", (Text(self.system),))] if self.system else []
         return Conversation((*system, *self.turns), self.tools, effort=self.effort)
 
-    def say(self, text: str) -> Iterator[str]:
-        """Add a user turn and yield the answer as it comes; the answer becomes a turn when the iterator ends or is closed."""
-        self.turns.append(Turn("user", (Text(text),)))
+    def say(self, text: str, media: Sequence[Media] = ()) -> Iterator[str]:
+        """Add a user turn and yield the answer as it comes; the answer becomes a turn when the iterator ends or is closed.
+
+        :param media: what is shown before the words.
+        """
+        self.turns.append(Turn("user", (*media, Text(text))))
         return self.answer()
 
     def answer(self) -> Iterator[str]:
         """The model's next turn, as it comes."""
-        request = Request("dialogue", self.engine.encode(self.conversation), self.sampling)
+        talk = self.conversation
+        request = Request("dialogue", self.engine.encode(talk), self.sampling, media=talk.media)
         deltas = self.engine.generate([request])
         said: list[str] = []
         self.finish = None

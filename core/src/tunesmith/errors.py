@@ -71,6 +71,14 @@ class BadRow(ValueError):
         self.column = column
 
 
+class BadMedia(TunesmithError, BadRow):
+    """An image, video or sound that cannot be seen or heard: a bad row in data, a mistake of whoever asks in a request."""
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        TunesmithError.__init__(self, f"{reason.replace('the', 'The', 1) if reason.startswith('the') else reason}.")
+        self.reason, self.column = reason, column
+
+
 class RewrittenReplies(TunesmithError):
     """Answers that the text of the whole conversation holds in another form than the model would write them in.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from tunesmith.contracts import Renderer
-    from tunesmith.data.conversation import Conversation
+    from tunesmith.data.conversation import Conversation, Media
     from tunesmith.plan import Plan
 
 
@@ -48,12 +48,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """Token ids to continue. ``adapter`` names one of :meth:`Engine.adapters`; ``None`` is the model as loaded."""
+    """Token ids to continue. ``adapter`` names one of :meth:`Engine.adapters`; ``None`` is the model as loaded.
+
+    ``media``: what the placeholder tokens among the ids stand for, in order: :attr:`Conversation.media` of what was encoded.
+    """
 
     id: str
     ids: tuple[int, ...]
     sampling: Sampling = Sampling()
     adapter: str | None = None
+    media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,11 @@ def tunesmith_models() -> Iterable[specs.ModelCatalogueSpec]:
 
 
 @hookspec
+def tunesmith_media() -> Iterable[specs.MediaSpec]:
+    """Readers of images, videos and audio."""
+
+
+@hookspec
 def tunesmith_tuners() -> Iterable[specs.TunerSpec]:
     """Ways to choose which weights learn, picked by ``finetuning_type``."""
 

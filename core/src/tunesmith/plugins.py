@@ -166,6 +166,11 @@ class Plugins:
         return self._collect("models")
 
     @cached_property
+    def media(self) -> Registry[specs.MediaSpec]:
+        """Readers of images, videos and audio."""
+        return self._collect("media")
+
+    @cached_property
     def tuners(self) -> Registry[specs.TunerSpec]:
         """Tuners."""
         return self._collect("tuners")

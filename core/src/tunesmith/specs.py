@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from tunesmith.media_specs import MediaSpec as MediaSpec
 from tunesmith.role_specs import POLICY as POLICY  # roles are part of what stages and commands declare
 from tunesmith.role_specs import Role as Role
 from tunesmith.spec import Spec as Spec
@@ -380,6 +381,7 @@ AXES: tuple[Axis, ...] = (
     Axis("templates", "template", TemplateSpec, "template"),
     Axis("tool_syntaxes", "tool syntax", ToolSyntaxSpec, "tool_format"),
     Axis("models", "model catalogue", ModelCatalogueSpec),
+    Axis("media", "media reader", MediaSpec),
     Axis("tuners", "tuner", TunerSpec, "finetuning_type"),
     Axis("trainers", "stage", TrainerSpec, "stage"),
     Axis("rewards", "reward", RewardSpec, listed="reward_funcs"),

@@ -50,10 +50,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An image, video or audio file that belongs at this place of the turn."""
+    """An image, video or audio file that belongs at this place of the turn.
+
+    ``data``: its bytes, where the file will be gone by the time they are needed; ``path`` only names it then.
+    """
 
     kind: MediaKind
     path: str
+    data: bytes = field(default=b"", repr=False)
 
 
 Part: TypeAlias = Text | Thought | Call | Result | Media
@@ -94,6 +98,11 @@ class Conversation:
     tools: tuple[Mapping[str, Any], ...] = ()
     thinking: bool | None = None
     effort: str | None = None
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """All images, videos and audio, in order."""
+        return tuple(part for turn in self.turns for part in turn.parts if isinstance(part, Media))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +170,15 @@ class Rendered:
 
     ``rewritten``: the indexes of learned turns that stand here otherwise than the model would write them in their time, as
     where reasoning of earlier turns is dropped. Training gives every answer an example of its own then.
+
+    ``media``: what is seen or heard, in order; ``media_at``: for each the index of the piece that stands for it.
     """
 
     pieces: tuple[Piece, ...]
     media: tuple[Media, ...] = ()
     end: str = ""
     rewritten: frozenset[int] = frozenset()
+    media_at: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:

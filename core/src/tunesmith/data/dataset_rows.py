@@ -37,7 +37,7 @@ def write_rows(preparation: Preparation, job: Job, folder: Path) -> None:
         if not tally.rows_in:
             check_columns(preparation, job, block.tally.columns)
         tally.add(block.tally)
-        writer.append(block.sequences, block.facts)
+        writer.append(block.sequences, block.facts, block.media)
         if preparation.progress:
             preparation.progress(name, tally.rows_in)
         if not preparation.lenient and tally.bad_count > preparation.options.max_bad_rows + PATIENCE:

@@ -26,6 +26,9 @@ from tunesmith.data.prompt_facts import facts_of_prompt
 from tunesmith.data.tokens import Encoded, Encoder
 from tunesmith.errors import TunesmithError
 
+#: Why what is no text cannot be read.
+NO_READER = "the model has no processor for them (preprocessor_config.json), or no plugin that reads them is installed"
+
 SEQUENCES: Mapping[str, tuple[str, ...]] = {
     "conversation": ("tokens",),
     "preference": ("chosen", "rejected"),
@@ -80,6 +83,8 @@ def drafted(example: Example, renderer: Renderer | None, encoder: Encoder, wish:
         raise TunesmithError("This dataset holds conversations, and the run has no template.", "Write template: NAME.")
     try:
         return [Drafted(one, made) for one, made in _rendered(example, renderer, wish)]
+    except BadRow:
+        raise
     except TunesmithError as error:
         raise BadRow(f"{error.message} {error.hint}".strip()) from error
 
@@ -89,7 +94,7 @@ def _rendered(example: Example, renderer: Renderer, wish: Learning) -> Iterator[
         for one, draft in _conversations(example, renderer, wish):
             yield one, [draft]
     elif isinstance(example, Prompt):
-        yield example, [Draft(_checked(renderer.render(example.conversation, generation_prompt=True)), ())]
+        yield example, [Draft(_text_only(renderer.render(example.conversation, generation_prompt=True)), ())]
     elif isinstance(example, Preference):
         yield example, [_judged(example.prompt, answer, renderer) for answer in (example.chosen, example.rejected)]
     else:
@@ -133,6 +138,7 @@ def _judged(prompt: Conversation, answer: Sequence[Turn], renderer: Renderer) ->
     """Only the answer is learned: that is the part which is compared or judged."""
     plain, count = _unweighted(prompt), len(prompt.turns)
     plain, rendered = _whole(replace(plain, turns=(*plain.turns, *answer)), renderer, set(range(count)))
+    _text_only(rendered)
     asked = replace(plain, turns=plain.turns[:count])
     before = len(_learned_runs(renderer.render(asked, generation_prompt=True)))
     return _ended(Draft(rendered, _only_after(before, rendered, None), unsaid=_unsaid(prompt, rendered)))
@@ -150,7 +156,7 @@ def _ended(draft: Draft) -> Draft:
     pieces = list(rendered.pieces)
     at = max(at for at, piece in enumerate(pieces) if piece.weight > 0 and piece.text)
     pieces.insert(at + 1, Piece(rendered.end, True, pieces[at].weight))
-    return replace(draft, rendered=Rendered(tuple(pieces), rendered.media), ended=True)
+    return replace(draft, rendered=replace(rendered, pieces=tuple(pieces), end=""), ended=True)
 
 
 def _whole(conversation: Conversation, renderer: Renderer, seen: Set[int]) -> tuple[Conversation, Rendered]:
@@ -160,12 +166,12 @@ def _whole(conversation: Conversation, renderer: Renderer, seen: Set[int]) -> tu
     :raises RewrittenReplies: an answer that is to be learned is written anew.
     """
     try:
-        rendered = _checked(renderer.render(conversation))
+        rendered = _checked(renderer.render(conversation), renderer)
     except RewrittenReplies as error:
         if not error.turns <= seen:
             raise
         conversation = _unlearned(conversation, error.turns)
-        rendered = _checked(renderer.render(conversation))
+        rendered = _checked(renderer.render(conversation), renderer)
     _check_kept(rendered.rewritten - seen, conversation, renderer)
     return conversation, rendered
 
@@ -221,9 +227,15 @@ def _only_after(before: int, rendered: Rendered, weights: tuple[float, ...] | No
     return (*[0.0] * before, *runs[before:])
 
 
-def _checked(rendered: Rendered) -> Rendered:
+def _checked(rendered: Rendered, renderer: Renderer) -> Rendered:
+    if rendered.media and renderer.media is None:
+        raise BadRow(f"this row holds {rendered.media[0].kind}s: {NO_READER}")
+    return rendered
+
+
+def _text_only(rendered: Rendered) -> Rendered:
     if rendered.media:
-        raise BadRow(f"this row holds {rendered.media[0].kind}s, which this version cannot prepare")
+        raise BadRow(f"this row holds {rendered.media[0].kind}s, and only conversations may")
     return rendered
 
 

@@ -2,7 +2,7 @@
 
 ``rows/<key>/``
     the rows of one dataset: for each sequence ``NAME.ids.npy`` (int32), ``NAME.weights.npy`` (float32) and
-    ``NAME.offsets.npy`` (int64, one more than rows), and perhaps ``facts.npy`` with JSON to each row.
+    ``NAME.offsets.npy`` (int64, one more than rows), and perhaps ``facts.npy`` and ``media.npy`` with JSON to each row.
 ``…/train/``
     a view: ``order.npy`` names rows of one or more row folders, ``packs.npy`` says where packs of them end.
 """
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.arrays import ArrayFile, read_array, read_manifest, write_array, write_manifest
-from tunesmith.data.conversation import Tokens
+from tunesmith.data.conversation import Media, Tokens
+from tunesmith.data.media_column import MEDIA, MediaColumn, read_media
 from tunesmith.data.tokens import Encoded
 from tunesmith.errors import TunesmithError
 
@@ -73,11 +74,13 @@ class RowsWriter:
         self._lengths: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
         self._facts = ArrayFile(folder / "facts.npy", "uint8") if facts else None
         self._fact_lengths: list[int] = []
+        self._media = MediaColumn(folder)
 
-    def append(self, block: Mapping[str, Sequences], facts: Sequence[bytes]) -> None:
-        """Add rows; every sequence has the same number of them."""
+    def append(self, block: Mapping[str, Sequences], facts: Sequence[bytes], media: Sequence[tuple[Media, ...]] = ()) -> None:
+        """Add rows; every sequence has the same number of them. ``media``: what is seen in each, empty where in none."""
         import numpy as np
 
+        self._media.append(len(next(iter(block.values())).lengths), media)
         for name, rows in block.items():
             self._ids[name].append(rows.ids)
             self._weights[name].append(rows.weights)
@@ -96,6 +99,7 @@ class RowsWriter:
 
             files.append(self._facts.close())
             files.append(write_array(self._folder / "facts.offsets.npy", _offsets([np.array(self._fact_lengths, np.int64)])))
+        files += self._media.close()
         rows = sum(len(lengths) for lengths in next(iter(self._lengths.values())))
         write_manifest(self._folder, what="rows", rows=rows, sequences=list(self._ids), files=files, **content)
 
@@ -146,7 +150,16 @@ class RowStore:
     def tokens(self, name: str, row: int) -> Tokens:
         """One sequence of one row, as views into the mapped files."""
         start, end = self.arrays[f"{name}.offsets"][row : row + 2]
-        return Tokens(self.arrays[f"{name}.ids"][start:end], self.arrays[f"{name}.weights"][start:end])
+        return Tokens(self.arrays[f"{name}.ids"][start:end], self.arrays[f"{name}.weights"][start:end], self.media(row))
+
+    @property
+    def sees(self) -> bool:
+        """Whether any row holds media."""
+        return MEDIA in self.arrays
+
+    def media(self, row: int) -> tuple[Media, ...]:
+        """What is seen or heard in a row."""
+        return read_media(self.arrays, row) if MEDIA in self.arrays else ()
 
     def facts(self, row: int) -> Mapping[str, Any]:
         """What is known of a row beside its tokens."""
@@ -273,8 +286,14 @@ class TokenStore:
         return self._rows[number], row - int(self._bases[number])
 
 
+def unpackable() -> TunesmithError:
+    """The error for rows that are to be packed and hold media."""
+    return TunesmithError("Rows with images, videos or audio cannot be packed.", "Write packing: false")
+
+
 def join(parts: Sequence[Tokens]) -> Tokens:
     """Several rows in one."""
     import numpy as np
 
-    return Tokens(np.concatenate([part.ids for part in parts]), np.concatenate([part.weights for part in parts]))
+    ids, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "weights"))
+    return Tokens(ids, weights, tuple(media for part in parts for media in part.media))

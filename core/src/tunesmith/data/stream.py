@@ -23,7 +23,7 @@ from tunesmith.data.dataset_rows import make_format
 from tunesmith.data.pack import pack
 from tunesmith.data.preparation import Job, Preparation, make_job
 from tunesmith.data.report import Tally
-from tunesmith.data.store import join
+from tunesmith.data.store import join, unpackable
 from tunesmith.data.stream_order import Taken, mixed, shuffled
 from tunesmith.data.work import Block, Row, Worker
 from tunesmith.data.workers import blocks_of
@@ -179,7 +179,10 @@ def _examples(block: Block) -> Iterator[dict[str, Tokens]]:
 
     cut = {name: (part.ids, part.weights, np.cumsum([0, *part.lengths])) for name, part in block.sequences.items()}
     for i in range(len(block.rows)):
-        yield {name: Tokens(ids[at[i] : at[i + 1]], weights[at[i] : at[i + 1]]) for name, (ids, weights, at) in cut.items()}
+        seen = block.media[i] if block.media else ()
+        yield {
+            name: Tokens(ids[at[i] : at[i + 1]], weights[at[i] : at[i + 1]], seen) for name, (ids, weights, at) in cut.items()
+        }
 
 
 def _packs(examples: Sequence[Mapping[str, Tokens]], limit: int) -> list[Mapping[str, Any]]:
@@ -188,6 +191,8 @@ def _packs(examples: Sequence[Mapping[str, Tokens]], limit: int) -> list[Mapping
     if not examples:
         return []
     (name,) = examples[0]
+    if any(example[name].media for example in examples):
+        raise unpackable()
     lengths = np.array([len(example[name].ids) for example in examples], np.int64)
     order, ends = pack(lengths, limit)
     packs: list[Mapping[str, Any]] = []

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tunesmith.contracts import Renderer
-from tunesmith.data.conversation import Conversation, Piece, Rendered, Text, Tokens, Turn
+from tunesmith.data.conversation import Conversation, Media, Piece, Rendered, Text, Tokens, Turn
 from tunesmith.data.stretches import REMEMBERED, SHORT, Batch, Reader, Splitter
 from tunesmith.data.tokenizer_files import CONFIG, FILE, TokenizerFiles, read_tokenizer
 from tunesmith.errors import TunesmithError
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Encoded:
-    """One row: ``ids`` (int32), and for each run the index at which it ends and its loss weight."""
+    """One row: ``ids`` (int32), for each run the index at which it ends and its loss weight, and what is seen in it."""
 
     ids: Ids
     ends: list[int]
     weights: list[float]
+    media: tuple[Media, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

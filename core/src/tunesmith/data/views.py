@@ -14,7 +14,7 @@ from tunesmith.data.mix import choose, mix, set_aside
 from tunesmith.data.pack import pack
 from tunesmith.data.preparation import Job, Preparation
 from tunesmith.data.report import ViewReport
-from tunesmith.data.store import RowStore, write_view
+from tunesmith.data.store import RowStore, unpackable, write_view
 from tunesmith.errors import TunesmithError
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def _write(preparation: Preparation, view: View, folder: Path, final: Path, key:
     lengths = view.pool.lengths[view.order]
     order, packs = view.order, None
     if preparation.packing:
+        if any(store.sees for store in view.pool.stores):
+            raise unpackable()
         places, packs = pack(lengths, preparation.options.cutoff_len)
         order = order[places]
     rows = [Path(os.path.relpath(store.folder.resolve(), final.resolve())) for store in view.pool.stores]

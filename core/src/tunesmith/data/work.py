@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tunesmith.contracts import BadRow, Format, Renderer
 from tunesmith.data.columns import fill
-from tunesmith.data.conversation import Example
+from tunesmith.data.conversation import Example, Media
 from tunesmith.data.cutoff import PROMPT_TOO_LONG, TOO_LONG, Overflow, Shortened, shorten, split
 from tunesmith.data.learning import SEQUENCES, Draft, Drafted, Learning, drafted, facts, learn_prompt, weigh, without_oldest
+from tunesmith.data.media_runs import is_in_run, media_in
 from tunesmith.data.report import BadRowReport, Tally
 from tunesmith.data.store import Sequences
 from tunesmith.data.tokens import Encoded, Encoder
@@ -46,12 +47,14 @@ class Wishes:
 
 @dataclass
 class Block:
-    """What came of a block of rows. ``rows``: for each example the number of its row within the block."""
+    """What came of a block of rows. ``rows``: for each example the number of its row within the block; ``media``: what is seen
+    in each, empty where the block is all text."""
 
     sequences: dict[str, Sequences]
     facts: list[bytes]
     tally: Tally
     rows: list[int] = field(default_factory=list)
+    media: list[tuple[Media, ...]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -147,7 +150,7 @@ class Worker:
             self._shorten_history(row, limit)
         both = [self._cut(encoded, draft, limit) for encoded, draft in zip(row.encoded, row.drafts, strict=True)]
         kept = [done.encoded for done in both if done.encoded is not None]
-        if len(kept) < len(both):
+        if len(kept) < len(both) or any(map(_cuts_media, both, row.drafts)):
             self._note_prompt(row, tally)
             return self._drop(row, PROMPT_TOO_LONG, tally)
         if self._wishes.kind != "prompt" and not all(encoded.learned for encoded in kept):
@@ -196,15 +199,28 @@ class Worker:
         tally.tokens = sum(len(part.ids) for part in sequences.values())
         tally.tokens_learned = sum(part.learned for part in sequences.values())
         tally.lengths.append(np.fromiter((row.length for row in read), np.int64, len(read)))
-        tally.digests.append(_digests(encoded for _, encoded in kept))
+        media = _media_of(kept) if any(row.drafts[0].rendered.media for row, _ in kept) else []
+        tally.digests.append(_digests((encoded for _, encoded in kept), media))
         known = [facts(row.example) for row, _ in kept]
         plain = [json.dumps(fact, ensure_ascii=False, default=str).encode() for fact in known if fact is not None]
-        return Block(sequences, plain, tally, [row.number for row, _ in kept])
+        return Block(sequences, plain, tally, [row.number for row, _ in kept], media)
 
 
-def _digests(rows: Any) -> NDArray[np.uint64]:
-    """Eight bytes for each example, equal when its tokens are."""
+def _cuts_media(done: Shortened, draft: Draft) -> bool:
+    """Whether a text ends within a run in which something is seen."""
+    rendered = draft.rendered
+    return bool(rendered.media and done.answer_cut and done.encoded and is_in_run(rendered, len(done.encoded.ends)))
+
+
+def _media_of(kept: Sequence[tuple[_Row, list[Encoded]]]) -> list[tuple[Media, ...]]:
+    return [media_in(row.drafts[0].rendered, len(encoded[0].ends)) for row, encoded in kept]
+
+
+def _digests(rows: Iterable[list[Encoded]], media: Sequence[tuple[Media, ...]]) -> NDArray[np.uint64]:
+    """Eight bytes for each example, equal when its tokens and what is seen in it are."""
     import numpy as np
 
-    sums = [hashlib.blake2b(b"|".join(part.ids.tobytes() for part in row), digest_size=8).digest() for row in rows]
-    return np.frombuffer(b"".join(sums), np.uint64)
+    texts = (b"|".join(part.ids.tobytes() for part in row) for row in rows)
+    if media:
+        texts = (text + repr(seen).encode() for text, seen in zip(texts, media, strict=True))
+    return np.frombuffer(b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts), np.uint64)

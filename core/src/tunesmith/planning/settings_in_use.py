@@ -36,9 +36,10 @@ def settle(draft: Draft) -> None:
 
 
 def _option_keys(draft: Draft) -> set[str]:
-    """The keys of the options of every picked spec, and of every source: what comes from where is found out later."""
-    sources = draft.plugins.sources if draft.command.picks else ()
-    specs: Iterable[object] = [offer.spec for _, offer in draft.offers] + [offer.spec for offer in sources] + [draft.command]
+    """The keys of the options of every picked spec, and of every source and media reader: what comes from where, and what
+    rows hold, is found out later."""
+    later = (*draft.plugins.sources, *draft.plugins.media) if draft.command.picks else ()
+    specs: Iterable[object] = [offer.spec for _, offer in draft.offers] + [offer.spec for offer in later] + [draft.command]
     kinds = [kind for spec in specs if (kind := options_of(spec))]
     return {item.name for kind in kinds for item in fields(kind)}
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from tunesmith.contracts import MediaReader
 from tunesmith.data.conversation import Tokens
 from tunesmith.data.store import TokenStore
 
@@ -49,6 +50,7 @@ class Collator:
     :param joined: packs become one long row, for attention that isolates documents within one row only.
     :param multiple: pad to a multiple of this length.
     :param side: where padding goes in unpacked batches.
+    :param media: the reader of what rows hold beside text, for models that have one.
     :param evenly: the weights of every document add up to 1, so that each counts the same whatever its length.
     """
 
@@ -59,6 +61,7 @@ class Collator:
     side: str = "right"
     sequence: str = "tokens"
     evenly: bool = False
+    media: MediaReader | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """One batch."""
@@ -80,6 +83,8 @@ class Collator:
             batch["attention_mask"] = torch.from_numpy(here)
         if np.any((weights != 0) & (weights != 1)):
             batch["loss_weights"] = torch.from_numpy(weights)
+        if self.media is not None:
+            batch |= self.media.inputs(batch["input_ids"], [one for row in tokens for one in row.media])
         return batch
 
     def _table(self, rows: Sequence[Any], length: int, fill: float, kind: type) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from tunesmith.runtime.device_choice import Home
 from tunesmith.runtime.drift import check_drift
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
+from tunesmith.runtime.held_still import hold_still, mark_still
 from tunesmith.runtime.new_tokens import NO_ROWS, grow, grows
 from tunesmith.runtime.processes import first_decides
 from tunesmith.runtime.resuming_spread import check_processes, started_again, written_before
@@ -38,6 +39,7 @@ from tunesmith.runtime.value_head import add_value_head, head_aside, write_value
 from tunesmith.runtime.weight_listing import listing
 from tunesmith.specs import StrategySpec
 from tunesmith.templates import make_renderer
+from tunesmith.templates.media_renderer import copy_processor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
@@ -130,8 +132,9 @@ class Session:
         self.save_tokenizer(folder)
 
     def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer with the chat template that training rendered with."""
+        """Write the tokenizer with the chat template that training rendered with, and the model's processor beside it."""
         self.tokenizer.save_pretrained(folder)
+        copy_processor(Path(self.tokenizer.name_or_path), folder)
         if self.renderer is not None:
             write_text(folder / "chat_template.jinja", self.renderer.chat_template())
 
@@ -167,11 +170,11 @@ def _fill(session: Session) -> None:
     session.backend.seed(session.args.seed)
     for accelerator in session.accelerators:
         accelerator.before_load(plan)
+    session.renderer = _renderer(plan, plugins)
     session.models["policy"] = prepare_policy(session, plan.models["policy"], session.resume.folder if session.resume else None)
     _open_others(session, plan.models)
     policy = plan.models["policy"]
     session.tokenizer = loading.load_tokenizer(plan, policy)
-    session.renderer = _renderer(plan, plugins)
     session.train_data = _train_data(session) if session.args.do_train else None
     session.eval_data = {name: TokenStore.open(path) for name, path in prepared.evals.items()}
     session.models["policy"].generation_config = session.generation_config
@@ -332,8 +335,11 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
         loading.freeze_packed(model)
     for accelerator in session.accelerators:
         model = accelerator.after_load(model)
+    if session.renderer is not None and session.renderer.media is not None:
+        mark_still(model, session.renderer.media.still(model))
     session.twin = Twin.of(model) if any(_is_twin(session, other) for other in plan.models.values()) else None
     model = _applied(session, model, saved) if whole else _with_adapter(session, wish, model, saved)
+    hold_still(model)
     if wish.head == "value":
         add_value_head(model, saved or loading.value_head_folder(plan, wish))
     if not session.strategy.holds_formats():

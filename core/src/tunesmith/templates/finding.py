@@ -102,6 +102,7 @@ def make_renderer(plan: Plan, plugins: Plugins, model_folder: Path) -> Renderer:
     :param model_folder: the folder of the model's tokenizer, for its own template and its special tokens.
     :raises TunesmithError: no such template; the tokenizer lacks a token that the template needs.
     """
+    from tunesmith.templates.media_renderer import seeing
     from tunesmith.templates.tokenizer_facts import check_tokens, tokenizer_facts
 
     facts = tokenizer_facts(model_folder)
@@ -115,11 +116,11 @@ def make_renderer(plan: Plan, plugins: Plugins, model_folder: Path) -> Renderer:
             raise TunesmithError(
                 "tool_format has no meaning with the tokenizer's own template.", "Name a template, or leave it out."
             )
-        return AutoRenderer(facts, options, partial(like, plugins=plugins))
+        return seeing(AutoRenderer(facts, options, partial(like, plugins=plugins)), plan, plugins, model_folder)
     spec = spec_for(str(wanted), plugins, Path(plan.config_folder))
     renderer = declared(spec, plugins, tool_format=_value(plan, "tool_format"), options=options | facts.ends())
     check_tokens(renderer, facts)
-    return renderer
+    return seeing(renderer, plan, plugins, model_folder)
 
 
 def declared(

@@ -134,6 +134,15 @@ class Channels:
 
 
 @dataclass(frozen=True)
+class MediaForm:
+    """What is written where a turn holds media: ``texts`` by kind, each with the placeholder token that the model's processor
+    looks for. ``first``: they stand before the words of their turn, wherever they were among them."""
+
+    texts: Mapping[str, str]
+    first: bool = False
+
+
+@dataclass(frozen=True)
 class ToolTable:
     """A tool syntax as data. ``call`` writes one call; ``open``, ``between`` and ``close`` stand around and between them.
 
@@ -164,6 +173,7 @@ class Template:
     :param reply: what the model writes, stop token included; ``after``: follows it, seen and not learned.
     :param end: the token that ends the last answer in training rows where the published text ends it with none; the first
         of ``stop`` where nothing is said. ``render`` does not write it.
+    :param media: how images, videos and audio are written; ``None`` where there is no place for them.
     :param tool: consecutive results together. ``ending``: comes after the last turn.
     :param effort: how much the model reasons where nobody says it; a template without it cannot say it at all.
     :param order: ``alternate`` refuses anything but user and assistant in turns.
@@ -191,6 +201,7 @@ class Template:
     thinking: Thinking | None = None
     channels: Channels | None = None
     tools: ToolTable | str | None = None
+    media: MediaForm | None = None
     refuse: tuple[Refusal, ...] = ()
     prefix: Slot = ()
     system: Slot = ()

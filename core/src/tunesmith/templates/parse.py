@@ -17,6 +17,7 @@ from tunesmith.templates.model import (
     TOOL_SLOT_KEYS,
     Channels,
     DateRule,
+    MediaForm,
     Part,
     Refusal,
     Slot,
@@ -34,7 +35,8 @@ from tunesmith.templates.toml_tables import TomlFile, file_with, headers, read_t
 LANGUAGE = 2
 _TEXTS = ("summary", "source", "default_system", "bos", "eos", "order", "gather", "effort")
 _LISTS = ("models", "notes", "differs", "stop", "leaves_out")
-_TABLES = ("date", "thinking", "channels", "refuse")
+_TABLES = ("date", "thinking", "channels", "media", "refuse")
+_MEDIA_KINDS = ("image", "video", "audio")
 _CHANNEL_KEYS = ("mark", "body", "ends", "recipient", "thoughts")
 _KEYS = (*_TEXTS, *_LISTS, *_TABLES, *SLOT_KEYS, "tools", "parts", "extends")
 _TOOL_KEYS = (*TOOL_SLOT_KEYS, "alone", "parts", "extends")
@@ -190,6 +192,7 @@ class _Reading:
             date=self._date(table.get("date")),
             thinking=self._thinking(table.get("thinking")),
             channels=self._channels(table.get("channels")),
+            media=self._media(table.get("media")),
             refuse=self._refusals(table.get("refuse", [])),
             tools=self._tools_of(table.get("tools")),
             parts=self._parts(table.get("parts", {}), "parts"),
@@ -321,6 +324,15 @@ class _Reading:
                 return None
         ends, thoughts = tuple(found["ends"]), tuple(found["thoughts"])
         return Channels(str(found["mark"]), str(found["body"]), ends, str(found["recipient"]), thoughts)
+
+    def _media(self, value: Any) -> MediaForm | None:
+        if value is None or (found := self._fields(value, "media", (), (*_MEDIA_KINDS, "first"))) is None:
+            return None
+        texts = {kind: found[kind] for kind in _MEDIA_KINDS if kind in found}
+        if not texts or not all(isinstance(text, str) and text for text in texts.values()):
+            self.bad("media", "media names no text for a kind", 'Write it as in { image = "<image>" }.')
+            return None
+        return MediaForm(texts, found.get("first", False) is True)
 
     def _refusals(self, value: Any) -> tuple[Refusal, ...]:
         rules = []

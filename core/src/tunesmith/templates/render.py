@@ -14,6 +14,7 @@ from tunesmith.errors import TunesmithError
 from tunesmith.templates.channels import read_channels
 from tunesmith.templates.conditions import predicate
 from tunesmith.templates.dates import printed
+from tunesmith.templates.media_marks import flattening, with_media
 from tunesmith.templates.model import (
     SLOT_KEYS,
     If,
@@ -116,7 +117,10 @@ class DeclaredRenderer(Renderer):
         if self.generic and thread.tools:
             thread.system = self._declared(thread)
         base = asked(self._base, conversation, self.template, self._writers.switches)
-        return Rendering(self._writers, base, thread, generation_prompt).rendered(self.stop)
+        rendered = Rendering(self._writers, base, thread, generation_prompt).rendered(self.stop)
+        media = [one for beat in thread.beats for one in beat.media]
+        form = self.template.media
+        return with_media(rendered, media, form) if media and form is not None else rendered
 
     def _declared(self, thread: Thread) -> str:
         if not self._writers.can["system"]:
@@ -150,7 +154,7 @@ class DeclaredRenderer(Renderer):
         """The template as Jinja; see :mod:`tunesmith.templates.jinja`."""
         from tunesmith.templates.jinja import to_jinja
 
-        return to_jinja(self)
+        return (flattening(self.template.media) if self.template.media else "") + to_jinja(self)
 
     def ollama(self) -> str:
         """The template for an Ollama Modelfile; see :mod:`tunesmith.templates.ollama`."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from tunesmith.data.conversation import Call, Conversation, Media, Part, Result, Text, Thought, Turn
 from tunesmith.errors import TunesmithError
+from tunesmith.templates.media_marks import MARK
 from tunesmith.templates.model import Template, Thinking
 from tunesmith.templates.thinking import cut_off, split_inline
 
@@ -26,6 +27,7 @@ class Beat:
     thought: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
+    media: tuple[Media, ...] = ()
 
     @property
     def place(self) -> str:
@@ -87,7 +89,21 @@ def _words(turn: Turn, number: int) -> str:
 
 
 def _spoken(turn: Turn, number: int, thinking: Thinking | None) -> Beat:
+    if turn.role == "user" and any(type(part) is Media for part in turn.parts):
+        return _shown(turn, number)
     return Beat(turn.role, number, turn.loss_weight, _words(turn, number))
+
+
+def _shown(turn: Turn, number: int) -> Beat:
+    """A turn that holds media: :data:`MARK` stands for each of them in its words."""
+    for part in turn.parts:
+        if not isinstance(part, Text | Media):
+            raise _wrong_part(part, turn.role, number)
+    if MARK in turn.text:
+        raise TunesmithError(f"Turn {number} ({turn.role}) holds the character U+FDD0, which no text may hold beside media.")
+    content = "".join(part.text if isinstance(part, Text) else MARK for part in turn.parts)
+    media = tuple(part for part in turn.parts if isinstance(part, Media))
+    return Beat(turn.role, number, turn.loss_weight, content, media=media)
 
 
 def _assistant(turn: Turn, number: int, thinking: Thinking | None) -> Beat:
@@ -136,7 +152,8 @@ _READERS = {"system": _spoken, "user": _spoken, "assistant": _assistant, "tool":
 
 def _wrong_part(part: Part, role: str, number: int) -> TunesmithError:
     if isinstance(part, Media):
-        return TunesmithError(f"Turn {number} ({role}) holds media ({part.kind}), and this is a template for text only.")
+        what = f"Turn {number} ({role}) holds media ({part.kind}), which only a user's turn can."
+        return TunesmithError(what, "Move them into the turn of the user.")
     return TunesmithError(f"Turn {number} ({role}) holds a {type(part).__name__.lower()}, which that role cannot say.")
 
 
@@ -172,6 +189,8 @@ def check_fits(thread: Thread, template: Template, can: Mapping[str, bool], gene
     for beat in thread.beats:
         if beat.calls or beat.thought or beat.role in ("tool", "system"):
             _check_beat(beat, template, can, generating)
+        if beat.media:
+            _check_media(beat, template)
     if template.order == "alternate":
         _check_order(thread.beats, name)
 
@@ -195,6 +214,18 @@ def _check_beat(beat: Beat, template: Template, can: Mapping[str, bool], generat
         raise _refused(beat, why, f"Pick a reasoning template, or write one: {hint}.")
     beat.content = f"<think>\n{beat.thought}\n</think>\n\n{beat.content}"
     beat.thought = ""
+
+
+def _check_media(beat: Beat, template: Template) -> None:
+    form = template.media
+    for media in beat.media:
+        if form is None or media.kind not in form.texts:
+            what = (
+                f"{beat.place} holds media ({media.kind}), and the template {template.name!r} has no place for {media.kind}s."
+            )
+            raise TunesmithError(what, "Pick the template of a model that can see them." if form is None else "")
+    if form is not None and form.first:
+        beat.content = MARK * len(beat.media) + beat.content.replace(MARK, "")
 
 
 def _check_order(beats: Sequence[Beat], name: str) -> None:

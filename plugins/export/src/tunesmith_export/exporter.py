@@ -17,6 +17,7 @@ from tunesmith.plugins import Plugins
 from tunesmith.runtime.durable_files import open_as_usual, write_json, write_text
 from tunesmith.runtime.loading import load_base, value_head_folder
 from tunesmith.runtime.stopping import DRAWING, stop_ids
+from tunesmith.templates.media_renderer import copy_processor
 
 from tunesmith_export import weight_files
 from tunesmith_export.answers import Answers, Difference, answers, difference
@@ -123,6 +124,7 @@ class SafetensorsExporter(Exporter):
         words.tokenizer.padding_side = "left"  # to generate, not to train
         words.tokenizer.chat_template = words.renderer.chat_template()
         words.tokenizer.save_pretrained(directory)
+        copy_processor(Path(words.tokenizer.name_or_path), directory)
         write_text(directory / "chat_template.jinja", words.renderer.chat_template())
         omitted = _write_modelfile(directory / "Modelfile", words.renderer)
         if (head := value_head_folder(plan, plan.models["policy"])) is not None:

@@ -78,7 +78,7 @@ class HuggingfaceEngine(Engine):
             hidden=hidden,
             stop_strings=strings,
             schemas=Schemas(tokenizer, vocabulary_of(model), sorted(ends)),
-            loop=Loop(servers, limits_of(servers[None], backend)),
+            loop=Loop(servers, limits_of(servers[None], backend), self.renderer.media),
         )
 
     @property
@@ -132,6 +132,9 @@ class HuggingfaceEngine(Engine):
         if request.adapter not in loaded.servers:
             known = ", ".join(self.adapters()) or "none: serve_adapters: name=path"
             raise TunesmithError(f"There is no adapter {request.adapter!r} to answer with.", f"Here are {known}.")
+        if request.media and self.renderer.media is None:
+            what = f"Request {request.id!r} holds {request.media[0].kind}s, and this model reads text only."
+            raise TunesmithError(what, "Its folder has no processor, or no plugin that reads them is installed.")
         if not request.ids:
             raise TunesmithError(f"Request {request.id!r} has no tokens to continue.", "Encode a conversation first.")
         if loaded.context is not None and len(request.ids) >= loaded.context:

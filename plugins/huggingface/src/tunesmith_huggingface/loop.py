@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
+from tunesmith.contracts import MediaReader
 from tunesmith.errors import TunesmithError
 
 from tunesmith_huggingface.jobs import Job
@@ -50,9 +51,9 @@ class Loop:
     rows have outgrown the limit of tokens, the youngest goes back to wait; it is read again later, answer so far included.
     """
 
-    def __init__(self, servers: Mapping[str | None, Server], limits: Limits) -> None:
-        """``servers``: name of an adapter → the model that answers with it."""
-        self._servers, self._limits = servers, limits
+    def __init__(self, servers: Mapping[str | None, Server], limits: Limits, reader: MediaReader | None = None) -> None:
+        """``servers``: name of an adapter → the model that answers with it; ``reader``: of what requests hold beside text."""
+        self._servers, self._limits, self._reader = servers, limits, reader
         self._waiting: deque[Job] = deque()
         self._batches: list[Rows] = []
         self._whole: list[Job] = []
@@ -187,7 +188,8 @@ class Loop:
         return found
 
     def _needs_generate(self, job: Job) -> bool:
-        return job.request.sampling.num_beams > 1 or not self._servers[job.request.adapter].joins
+        wanted = job.request
+        return wanted.sampling.num_beams > 1 or bool(wanted.media) or not self._servers[wanted.adapter].joins
 
     def _shrink(self) -> None:
         """Send the youngest rows back to wait while all together hold more than they may."""
@@ -207,7 +209,8 @@ class Loop:
             self._whole = [job for job in self._whole if job not in jobs and not job.over]
             server = self._servers[jobs[0].request.adapter]
             settings = settings_of(jobs, server.pad, server.use_cache)
-            self._guarded(jobs, lambda: answer_whole(server.model, jobs, settings, lambda: self._pause(jobs)))
+            pause = partial(self._pause, jobs)
+            self._guarded(jobs, lambda: answer_whole(server.model, jobs, settings, pause, self._reader))
 
     def _pause(self, jobs: Sequence[Job]) -> None:
         if self._ending:

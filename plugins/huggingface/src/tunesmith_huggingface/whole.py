@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel, StoppingCriteria
+from tunesmith.contracts import MediaReader
 
 from tunesmith_huggingface.jobs import Job
 from tunesmith_huggingface.rows import padded
@@ -44,12 +45,24 @@ class Watcher(StoppingCriteria):
         return torch.tensor(done, device=input_ids.device, dtype=torch.bool)
 
 
-def answer_whole(model: PreTrainedModel, jobs: Sequence[Job], settings: GenerationConfig, pause: Pause) -> None:
-    """Answer ``jobs``, which are of one kind as :func:`kinds` has it, to their ends."""
+def answer_whole(
+    model: PreTrainedModel,
+    jobs: Sequence[Job],
+    settings: GenerationConfig,
+    pause: Pause,
+    reader: MediaReader | None = None,
+) -> None:
+    """Answer ``jobs``, which are of one kind as :func:`kinds` has it, to their ends.
+
+    :param reader: of what they hold beside text.
+    """
     searched = jobs[0].request.sampling.num_beams > 1
     ids, mask = padded([job.ids for job in jobs], settings.pad_token_id)
     device = next(model.parameters()).device
     extra: dict[str, Any] = {} if searched else {"logits_processor": LogitsProcessorList([Chooser(jobs)])}
+    if reader is not None:
+        seen = reader.inputs(ids, [one for job in jobs for one in job.request.media])
+        extra |= {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in seen.items()}
     rows = model.generate(
         input_ids=ids.to(device),
         attention_mask=mask.to(device),

@@ -11,6 +11,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 from tunesmith import TunesmithError
 from tunesmith.errors import nearest
+from tunesmith.runtime.held_still import held_still
 
 from tunesmith_lora.options import LoraOptions, expression
 from tunesmith_lora.patterns import ALL, names, picks
@@ -74,12 +75,13 @@ def find_layers(model: PreTrainedModel, target: Sequence[str], key: str = "lora_
 
     :raises TunesmithError: a name matches nothing; the message lists what there is.
     """
+    still = held_still(model)
     if ALL in target:
         head, inside = model.get_output_embeddings(), {id(module) for module in model.base_model.modules()}
         layers = ((name, module) for name, module in model.named_modules() if is_linear(module))
-        return tuple(name for name, module in layers if id(module) in inside and module is not head)
-    known = [name for name, module in model.named_modules() if is_linear(module) or isinstance(module, NAMED_ONLY)]
-    return _among(known, target, key)
+        return tuple(name for name, module in layers if id(module) in inside - still and module is not head)
+    found = [(name, one) for name, one in model.named_modules() if is_linear(one) or isinstance(one, NAMED_ONLY)]
+    return _among([name for name, module in found if id(module) not in still], target, key)
 
 
 def find_norms(model: PreTrainedModel, target: Sequence[str], key: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from transformers import GenerationConfig, set_seed
+from tunesmith.data.conversation import Media
 from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.durable_files import write_text
@@ -27,6 +28,7 @@ class Question:
 
     prompt: tuple[int, ...]
     label: tuple[int, ...]
+    media: tuple[Media, ...] = ()
 
 
 def predict(trainer: Any, session: Session) -> dict[str, float]:
@@ -69,7 +71,7 @@ def questions_in(store: TokenStore) -> Iterator[Question]:
         ids, weights = np.asarray(tokens.ids), np.asarray(tokens.weights)
         ends = np.cumsum([0, *(store.boundaries(index) if store.packed else (len(ids),))])
         for start, end in pairwise(ends):
-            yield _question(ids[start:end], weights[start:end])
+            yield replace(_question(ids[start:end], weights[start:end]), media=tokens.media)
 
 
 def _question(ids: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Question:
@@ -94,10 +96,15 @@ def _answer(model: Any, batch: Sequence[Question], session: Session) -> list[str
     ids = torch.tensor([[pad] * (longest - len(q.prompt)) + list(q.prompt) for q in batch], device=device)
     mask = torch.tensor([[0] * (longest - len(q.prompt)) + [1] * len(q.prompt) for q in batch], device=device)
     cache = session.plan["use_kv_cache"]
+    reader = session.renderer.media if session.renderer is not None else None
+    seen = reader.inputs(ids, [one for question in batch for one in question.media]) if reader is not None else {}
+    seen = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in seen.items()}
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        found = model.generate(input_ids=ids, attention_mask=mask, generation_config=_sampling(session), use_cache=cache)
+        found = model.generate(
+            input_ids=ids, attention_mask=mask, generation_config=_sampling(session), use_cache=cache, **seen
+        )
     model.train(was_training)
     skip = session.plan["skip_special_tokens"]
     answers: list[str] = session.tokenizer.batch_decode(found[:, longest:], skip_special_tokens=skip)

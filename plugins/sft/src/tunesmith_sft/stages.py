@@ -58,7 +58,8 @@ def collator(session: Session) -> Collator:
     if packed:
         rows = max(session.args.per_device_train_batch_size, session.args.per_device_eval_batch_size)
         joined = not check_isolation(session.models["policy"], autocast(session.plan, session.backend), rows)
-    return Collator(session.tokenizer.pad_token_id, packed=packed, joined=joined)
+    media = session.renderer.media if session.renderer is not None else None
+    return Collator(session.tokenizer.pad_token_id, packed=packed, joined=joined, media=media)
 
 
 def stores(session: Session) -> list[TokenStore | StreamedRows]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ def make_tiny(family: str, out: Path, *, seed: int = 0, **sizes: int) -> Path:
     with no_progress_bars():
         model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    for name, content in facts.processor.items():
+        (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return out
 
 

@@ -34,6 +34,14 @@ class Family:
     spaces: Literal["first", "never"] = "never"
     fixed: Mapping[str, Any] = field(default_factory=dict)
     sized: Mapping[str, str] = field(default_factory=dict)
+    vision: Mapping[str, Any] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
+    processor: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model has a part for images beside its language model."""
+        return bool(self.vision)
 
 
 @dataclass(frozen=True)

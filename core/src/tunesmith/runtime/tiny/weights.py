@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from tunesmith.runtime.tiny.families import Family, Sizes
@@ -30,8 +37,18 @@ def make_config(family: Family, sizes: Sizes, tokenizer: PreTrainedTokenizerBase
     values: dict[str, Any] = {key: getattr(sizes, size) for key, size in {**SHARED, **family.sized}.items()}
     ends = tokenizer.convert_tokens_to_ids(list(family.stop))
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": ends, "pad_token_id": tokenizer.pad_token_id}
-    made: PreTrainedConfig = getattr(transformers, family.config)(**{**values, **family.fixed, **ids})
+    values |= {**family.fixed, **ids}
+    if family.sees:
+        marks = {key: tokenizer.convert_tokens_to_ids(token) for key, token in family.marks.items()}
+        tied = {"tie_word_embeddings": bool(values.get("tie_word_embeddings"))}
+        values = {"text_config": values, "vision_config": _vision(family, sizes), **marks, **ids, **tied}
+    made: PreTrainedConfig = getattr(transformers, family.config)(**values)
     return made
+
+
+def _vision(family: Family, sizes: Sizes) -> dict[str, Any]:
+    """The part for images; what is written as the name of a size takes that size."""
+    return {key: getattr(sizes, value[1:]) if str(value).startswith("=") else value for key, value in family.vision.items()}
 
 
 def make_model(family: Family, sizes: Sizes, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
@@ -39,9 +56,12 @@ def make_model(family: Family, sizes: Sizes, tokenizer: PreTrainedTokenizerBase,
     config = make_config(family, sizes, tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        kind = AutoModelForImageTextToText if family.sees else AutoModelForCausalLM
+        model: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     model.generation_config = GenerationConfig(
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.convert_tokens_to_ids(list(family.stop)),
+        pad_token_id=tokenizer.pad_token_id,
     )
     return model
 

@@ -1,0 +1,134 @@
+"""Images before a model: as tokens in its text, and as pixels beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith import TunesmithError
+from tunesmith.contracts import BadMedia, MediaReader
+from tunesmith.data.conversation import Media, Rendered
+from tunesmith.templates.media_renderer import PROCESSOR_FILES
+
+from tunesmith_multimodal.options import MultimodalOptions
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+    from tunesmith.plan import Plan
+
+
+class ImageReader(MediaReader):
+    """Reads images as the model's own processor wants them.
+
+    How many tokens an image becomes depends on its size alone, so that preparing rows asks the processor once for each size.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._options = plan.options(MultimodalOptions)
+        self._folder = folder
+        data = plan.settings.get("dataset_dir")
+        wanted = self._options.media_dir or (str(data.value) if data else ".")
+        self._root = Path(wanted).expanduser() if plan.datasets else None
+        self._texts: dict[tuple[int, int], str] = {}
+        self.fingerprint = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        files = [file.read_bytes() for name in PROCESSOR_FILES if (file := self._folder / name).is_file()]
+        limits = (self._options.image_min_pixels, self._options.image_max_pixels, str(self._root and self._root.resolve()))
+        told = json.dumps([*limits, version("transformers"), version("pillow")]).encode()
+        return hashlib.sha256(b"\0".join([told, *files])).hexdigest()
+
+    @property
+    def _processor(self) -> Any:
+        from tunesmith_multimodal.processors import load_processor
+
+        return load_processor(self._folder)
+
+    # -- text ----------------------------------------------------------------------------------------------------------
+
+    def expand(self, rendered: Rendered) -> Rendered:
+        """See :meth:`tunesmith.contracts.MediaReader.expand`."""
+        pieces, seen = list(rendered.pieces), []
+        for media, at in zip(rendered.media, rendered.media_at, strict=True):
+            found = self._found(media)
+            pieces[at] = pieces[at]._replace(text=self._expanded(pieces[at].text, found))
+            seen.append(found)
+        return replace(rendered, pieces=tuple(pieces), media=tuple(seen))
+
+    def _found(self, media: Media) -> Media:
+        from tunesmith_multimodal.images import place_of
+
+        if media.kind != "image":
+            raise BadMedia(f"{media.path}: {media.kind}s cannot be read yet, only images", f"{media.kind}s")
+        return media if media.data else replace(media, path=str(place_of(media.path, self._root)))
+
+    def _expanded(self, text: str, media: Media) -> str:
+        from tunesmith_multimodal.images import bounded, measure
+
+        token: str = self._processor.image_token
+        if token not in text:
+            what = f"The template writes {text!r} for an image, and {type(self._processor).__name__} looks for {token!r}."
+            raise TunesmithError(what, "Pick the template that belongs to the model.")
+        size = bounded(*measure(media), self._options.image_min_pixels, self._options.image_max_pixels)
+        if size not in self._texts:
+            self._texts[size] = self._text_for(size, media)
+        return text.replace(token, self._texts[size], 1)
+
+    def _text_for(self, size: tuple[int, int], media: Media) -> str:
+        from PIL import Image
+
+        from tunesmith_multimodal.processors import process
+
+        try:
+            return process(self._processor, [Image.new("RGB", size)])[1][0]
+        except ValueError as error:
+            raise BadMedia(f"the image {media.path} cannot be used by this model: {error}", "images") from error
+
+    # -- tensors -------------------------------------------------------------------------------------------------------
+
+    def inputs(self, ids: torch.Tensor, media: Sequence[Media]) -> dict[str, Any]:
+        """See :meth:`tunesmith.contracts.MediaReader.inputs`."""
+        if not media:
+            return {}
+        import torch
+        from transformers import BatchFeature
+
+        from tunesmith_multimodal.images import open_image
+        from tunesmith_multimodal.processors import process
+
+        limits = (self._options.image_min_pixels, self._options.image_max_pixels)
+        processor = self._processor
+        try:
+            seen, texts = process(processor, [open_image(one, *limits) for one in media])
+        except ValueError as error:
+            raise TunesmithError(f"An image that was there when its text was made cannot be seen any more: {error}") from error
+        kinds = torch.tensor(processor.create_mm_token_type_ids(ids.tolist()))
+        self._check(processor, ids, texts, media)
+        found = dict(BatchFeature(seen, tensor_type="pt"))
+        names = processor.model_input_names
+        return found | {name: kinds for name in ("mm_token_type_ids", "token_type_ids") if name in names}
+
+    def _check(self, processor: Any, ids: torch.Tensor, texts: Sequence[str], media: Sequence[Media]) -> None:
+        marks = set(processor.image_token_ids)
+        wanted = sum(
+            token in marks for text in texts for token in processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        )
+        there = sum(int((ids == mark).sum()) for mark in marks)
+        if wanted != there:
+            names = ", ".join(one.path for one in media[:3])
+            what = f"Images take {wanted} tokens, and their rows hold {there}: one of {names} is not what it was."
+            raise TunesmithError(what, "Prepare the data anew: overwrite_cache: true")
+
+    # -- weights -------------------------------------------------------------------------------------------------------
+
+    def still(self, model: PreTrainedModel) -> Sequence[str]:
+        """See :meth:`tunesmith.contracts.MediaReader.still`."""
+        from tunesmith_multimodal.parts import still_parts
+
+        return still_parts(model, self._options)
