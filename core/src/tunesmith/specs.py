@@ -139,8 +139,7 @@ class TunerSpec(Spec):
         with, as :class:`QuantizerSpec` calls them.
     :param disables: with the tuner's part switched off the model equals its base, so that it can be its own reference.
     :param by_layer: ``"module:function"``, called while planning as ``function(folder)`` with the folder of an adapter: why it
-        cannot be merged layer by layer (:meth:`tunesmith.contracts.Tuner.layer_merges`), or the empty string. Empty where
-        merging always needs the whole model.
+        cannot be merged layer by layer (:meth:`tunesmith.contracts.Tuner.layer_merges`), else ``""``. Empty: it never can.
     :param starts_anew: the key with which the given adapters are merged and a new one begins; empty where the last one always
         goes on learning.
     :param trainable: ``"module:function"``, called while planning as ``function(shapes, plan)`` with the shape of every

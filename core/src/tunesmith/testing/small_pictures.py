@@ -23,13 +23,12 @@ def picture(folder: Path, name: str, seed: str) -> str:
 
 
 def write_rows(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
-    """A dataset in the form of sharegpt, with its entry."""
+    """A dataset of messages, with its entry."""
     (folder / f"{name}.json").write_text(json.dumps(rows))
     info = folder / "dataset_info.json"
     known = json.loads(info.read_text()) if info.is_file() else {}
-    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     columns = {"messages": "messages", "images": "images"}
-    entry = {"file_name": f"{name}.json", "formatting": "sharegpt", "columns": columns, "tags": tags}
+    entry = {"file_name": f"{name}.json", "formatting": "openai", "columns": columns}
     info.write_text(json.dumps({**known, name: entry}))
 
 
