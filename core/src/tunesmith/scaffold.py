@@ -43,6 +43,7 @@ KINDS: Mapping[str, Kind] = {
     "quantizer": Kind("quantizers"),
     "accelerator": Kind("accelerators"),
     "backend": Kind("backends"),
+    "strategy": Kind("strategies"),
     "engine": Kind("engines"),
     "command": Kind("commands", _LIGHT),
 }

@@ -92,10 +92,10 @@ class StrategySuite:
     def plan(self, folder: Path, name: str, **more: Any) -> Plan:
         """The plan of a run: as many rows in a step as one process has."""
         processes = {"per_device_train_batch_size": STEP // 2 if self.apart else STEP}
-        given = {**STEPS, **processes, **self.runs[name], **more}
+        given = {"output_dir": str(folder / name), **STEPS, **processes, **self.runs[name], **more}
         picked = {"strategies": self.spec.name}
         plugins = small_plugins(tested=self.plugin)
-        plan = small_plan(folder, plugins, "small", picked=picked, output_dir=str(folder / name), **given)
+        plan = small_plan(folder, plugins, "small", picked=picked, **given)
         return replace(plan, spread=Spread(2, 2, self.shards(plan)))
 
     def shards(self, plan: Plan) -> str:

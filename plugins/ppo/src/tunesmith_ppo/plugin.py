@@ -39,8 +39,6 @@ REFUSED = {
     "do_predict": ("the stage ppo does not keep its answers", "Use do_eval: true, or predict with stage: sft."),
     "predict_with_generate": ("the stage ppo does not keep its answers", "Use do_eval: true."),
     "streaming": ("the stage ppo learns from a buffer of prompts several times", "Write streaming: false"),
-    "fsdp": ("the stage ppo answers with the model that learns, which needs it whole", "Leave it out."),
-    "deepspeed": ("the stage ppo answers with the model that learns, which needs it whole", "Leave it out."),
 }
 
 
@@ -59,6 +57,9 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     for key, (why, hint) in REFUSED.items():
         if key in plan.settings and plan[key]:
             yield Problem(plan.settings[key].origin, f"{key}: {why}", hint)
+    for chosen in plan.picked("strategies") if plan.spread.shards != "nothing" else ():
+        what = f"{chosen.name}: the stage ppo answers with the model that learns, which needs it whole"
+        yield Problem(chosen.why, what, "Leave it out, or use stage: grpo.")
     if plan["num_beams"] > 1:
         yield Problem(plan.settings["num_beams"].origin, "num_beams: answers to learn from are drawn", "Write num_beams: 1")
     if plan["do_sample"] and not plan["temperature"]:
