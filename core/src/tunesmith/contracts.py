@@ -21,6 +21,7 @@ from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
 from tunesmith.errors import BadMedia as BadMedia
 from tunesmith.errors import BadRow as BadRow  # what formats and renderers raise is imported from here as well
 from tunesmith.errors import RewrittenReplies as RewrittenReplies
+from tunesmith.errors import TunesmithError
 from tunesmith.findings import Finding as Finding
 from tunesmith.generation import Delta as Delta  # what engines take and give is imported from here as well
 from tunesmith.generation import Engine as Engine
@@ -235,6 +236,15 @@ class Quantizer(Protocol):
 
         :raises TunesmithError: it is not.
         """
+
+    def write(self, method: str, whole: Path, directory: Path, rows: Sequence[Sequence[int]]) -> None:
+        """Quantise the plain model in the folder ``whole`` and save it into ``directory``.
+
+        :param method: one of the ``methods`` of the spec.
+        :param rows: token ids of texts to calibrate on, where the method looks at data.
+        :raises TunesmithError: it cannot be done.
+        """
+        raise TunesmithError(f"{type(self).__name__} quantises only what is loaded, not what lies in a folder.")
 
 
 # ---- where it runs ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from tunesmith.media_specs import MediaSpec as MediaSpec
+from tunesmith.quantizer_spec import QuantizerSpec as QuantizerSpec
 from tunesmith.role_specs import POLICY as POLICY  # roles are part of what stages and commands declare
 from tunesmith.role_specs import Role as Role
 from tunesmith.spec import Spec as Spec
@@ -33,6 +34,7 @@ class CommandSpec(Spec):
     :param wants: the kinds of example that it reads from datasets, where no stage says it.
     :param packs: the key that says in how many bits it writes its model, with the quantizer that ``quantization_method`` names.
     :param packs_with: that quantizer where nobody names one.
+    :param calibrates: the key that names the datasets which that quantizer looks at, if it looks at any.
     """
 
     section: str = "More commands"
@@ -42,6 +44,7 @@ class CommandSpec(Spec):
     wants: tuple[ExampleKind, ...] = ()
     packs: str = ""
     packs_with: str = ""
+    calibrates: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,42 +194,6 @@ class OptimizerSpec(Spec):
     whole_weights: bool = False
     strategies: tuple[str, ...] = ()
     states: str = ""
-
-
-@dataclass(frozen=True)
-class QuantizerSpec(Spec):
-    """Low-bit weights (``quantization_method``).
-
-    :param bits: what ``quantization_bit`` may be; empty where it only reads models that are quantised already.
-    :param aliases: other names that users know.
-    :param reads: the models that are quantised already and that it loads, as ``quant_method`` in their ``config.json`` says.
-    :param stores: what a quantised weight takes in memory, in bits with its share of the scales, by ``quantization_bit``.
-    :param kernels: the kinds of kernel beyond torch's own that it is made of (``cutlass``), by bits, 0 for models that
-        are quantised already; the backend must run them.
-    :param packages: what some bits need beyond ``needs``, in the same words.
-    :param shards: bits whose weights it can store in the format that is computed in, so that processes can share them out.
-    :param trains: what can learn over its weights: ``"adapters"``, ``"anything"`` where a model is loaded into plain weights to
-        be trained or merged (always, where there are no ``kernels`` for packed ones), or ``"nothing"``.
-    :param layers: what holds the weights: ``"linear"``, kinds of torch's linear layer; ``"tensor"``, torch's own with weights
-        that know few operations; or ``"own"``, layers that nobody knows who was not told.
-    :param writes: the bits in which a model that it has quantised can be saved, to be shipped.
-    :param unwritten: why it can save none, where users would expect it to.
-    :param plain_with: the switch with which weights stay plain while training and layers compute with what they will be
-        (quantisation-aware training), so that they can learn themselves.
-    """
-
-    bits: tuple[int, ...] = ()
-    aliases: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
-    stores: Mapping[int, float] = field(default_factory=dict)
-    kernels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    packages: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    shards: tuple[int, ...] = ()
-    trains: Literal["adapters", "anything", "nothing"] = "adapters"
-    layers: Literal["linear", "tensor", "own"] = "linear"
-    writes: tuple[int, ...] = ()
-    unwritten: str = ""
-    plain_with: Switch | None = None
 
 
 @dataclass(frozen=True)

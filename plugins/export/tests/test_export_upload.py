@@ -26,6 +26,7 @@ class Hub:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     private: dict[str, bool] = field(default_factory=dict)
+    branches: list[str] = field(default_factory=list)
     full: bool = False
     url: str = ""
 
@@ -61,7 +62,11 @@ class Handler(BaseHTTPRequestHandler):
             files = json.loads(body)["files"]
             kinds = [{"path": f["path"], "uploadMode": "lfs" if f["size"] > 10_000 else "regular"} for f in files]
             self.say(200, {"files": [{**kind, "shouldIgnore": False} for kind in kinds]})
+        elif "branch" in path:
+            self.hub.branches.append(path[-1])
+            self.say(200, {})
         elif "commit" in path:
+            self.hub.branches.append(f"commit to {path[-1]}")
             self.commit("/".join(path[2:4]), body)
         else:
             name = "/".join(path[2:4])
@@ -136,6 +141,14 @@ def test_an_export_is_uploaded_whole(hub: Hub, base: Path, tmp_path: Path, capsy
     assert hub.files["acme/learned"] == here
     assert hub.private == {"acme/learned": True}
     assert f"uploaded to {hub.url}/acme/learned at {'c' * 12}" in capsys.readouterr().out
+
+
+def test_an_export_goes_to_the_branch_that_is_named(hub: Hub, base: Path, tmp_path: Path) -> None:
+    """It is made first; the token is told to nobody else."""
+    assert main(words(base, tmp_path, f"hf_hub_token={TOKEN}", "export_hub_revision=v1")) == 0
+    assert hub.branches == ["v1", "commit to v1"]
+    assert "model.safetensors" in hub.files["acme/learned"]
+    assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file() and TOKEN.encode() in file.read_bytes()]
 
 
 def test_what_the_hub_refuses_is_still_there(hub: Hub, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tunesmith.data.dataset_info import Asked, describe
 from tunesmith.planning.choose import check_packages, choose_named
 from tunesmith.planning.draft import Draft
+from tunesmith.planning.quantizing import method_of
 
 #: Which key names the datasets of which split.
 KEYS = {"dataset": "train", "eval_dataset": "eval"}
@@ -15,7 +16,7 @@ def find_datasets(draft: Draft) -> None:
     if "trainers" not in draft.command.picks and not draft.command.wants:
         return
     wants = tuple(dict.fromkeys(kind for spec in draft.picked("trainers") or [draft.command] for kind in spec.wants))
-    for key, split in KEYS.items():
+    for key, split in _keys(draft).items():
         names = draft.value(key) or ()
         if not names:
             continue
@@ -37,3 +38,13 @@ def find_datasets(draft: Draft) -> None:
             for axis, offer in draft.offers:
                 if axis == "sources" and offer.spec.name == dataset.source:
                     check_packages(draft, axis, offer, key)
+
+
+def _keys(draft: Draft) -> dict[str, str]:
+    """The keys that name datasets; what is calibrated on counts as what is learned from, where anybody looks at it."""
+    key = draft.command.calibrates
+    if not key:
+        return KEYS
+    return (
+        {key: "train"} if method_of(draft) in {name for spec in draft.picked("quantizers") for name in spec.calibrated} else {}
+    )

@@ -11,6 +11,7 @@ from tunesmith.plan import ModelWish
 from tunesmith.planning.choose import check_packages, choose_named, whence
 from tunesmith.planning.draft import Draft, roles_of
 from tunesmith.planning.models import find_in
+from tunesmith.planning.stacks import require_stack
 from tunesmith.registry import Offer
 from tunesmith.specs import POLICY, QuantizerSpec
 
@@ -100,21 +101,46 @@ def _asked_for(draft: Draft, wish: ModelWish) -> Offer[QuantizerSpec] | None:
     return None
 
 
+def method_of(draft: Draft) -> str:
+    """The method that a command quantises its model by."""
+    return str(draft.value(METHOD)) if draft.given(METHOD) else draft.command.packs_with
+
+
 def _choose_to_write(draft: Draft, key: str) -> None:
     """The quantizer that a command writes its model with."""
-    wanted = str(draft.value(METHOD)) if draft.given(METHOD) else draft.command.packs_with
+    wanted = method_of(draft)
+    bits = draft.value(key)
+    if (writer := _writer(draft, wanted, bits)) is not None:
+        draft.pick(AXIS, writer, f"{writer.spec.name} writes {wanted}")
+        check_packages(draft, AXIS, writer)
+        require_stack(draft, METHOD if draft.given(METHOD) else key, writer.spec.writes_in)
+        return
     names = {alias: offer.spec.name for offer in draft.plugins.quantizers for alias in offer.spec.aliases}
     choose_named(draft, AXIS, METHOD if draft.given(METHOD) else key, names.get(wanted, wanted))
     spec = next(iter(draft.picked(AXIS)), None)
-    bits = draft.value(key)
     if spec is None or not (why := _cannot_write(draft, spec, bits)):
         return
-    specs = [offer.spec for offer in draft.plugins.quantizers if offer.spec.writes]
-    able = ", ".join(f"{one.name} ({_listed(one.writes)})" for one in specs)
+    specs = [offer.spec for offer in draft.plugins.quantizers if offer.spec.writes or offer.spec.methods]
+    able = ", ".join(f"{name} ({_listed(several)})" for one in specs for name, several in _writable(one))
     draft.problem(key, f"{key}: {bits} cannot be done: {why}", f"Write {METHOD} with one that can: {able}.")
 
 
+def _writer(draft: Draft, method: str, bits: int) -> Offer[QuantizerSpec] | None:
+    """Who quantises a model that lies in a folder by this method to these bits."""
+    return next((offer for offer in draft.plugins.quantizers if bits in offer.spec.methods.get(method, ())), None)
+
+
+def _writable(spec: QuantizerSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The words of ``quantization_method`` that a quantizer can write by, with their bits."""
+    if spec.writes:
+        yield spec.name, spec.writes
+    yield from spec.methods.items()
+
+
 def _cannot_write(draft: Draft, spec: QuantizerSpec, bits: int) -> str:
+    others = [several for offer in draft.plugins.quantizers if (several := offer.spec.methods.get(spec.name))]
+    if others:
+        return f"{spec.name} is written in {_listed(others[0])} bits"
     if not spec.writes:
         return spec.unwritten or f"what {spec.name} has quantised cannot be saved"
     if bits not in spec.writes:

@@ -21,6 +21,15 @@ def choose_stack(draft: Draft) -> None:
             _choose(draft, name, offer.spec)
 
 
+def require_stack(draft: Draft, key: str, name: str) -> None:
+    """Note what keeps the stack ``name`` from being used by a run that stays outside of it."""
+    spec = next((one.spec for one in draft.plugins.stacks if one.spec.name == name), None)
+    if spec is not None:
+        _check_ready(draft, key, spec)
+    elif name:
+        draft.lacks(key, f"the stack {name} is needed, which no plugin describes", "Install its package.")
+
+
 def _choose(draft: Draft, name: str, wanting: Any) -> None:
     switch = getattr(wanting, "switch", None)
     key = switch.key if switch else wanting.name

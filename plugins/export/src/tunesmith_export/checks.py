@@ -11,6 +11,7 @@ from tunesmith.model_folder import HUB_NAME, is_offline
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
+from tunesmith_export.plugin import GPTQ
 from tunesmith_export.whole import whole_model_reason
 
 
@@ -30,6 +31,13 @@ def problems(plan: Plan) -> Iterator[Problem]:
     if plan["export_quantization_bit"] and plan["export_format"] != "safetensors":
         what = f"export_quantization_bit is for safetensors, and export_format is {plan['export_format']}"
         yield Problem(plan.settings["export_quantization_bit"].origin, what, "Leave one of them out.")
+    if plan["export_quantization_bit"] and not plan["export_quantization_dataset"] and method_of(plan) in calibrated(plan):
+        what = f"{method_of(plan)} looks at data to quantise by, and export_quantization_dataset names none"
+        yield Problem(
+            plan.settings["export_quantization_bit"].origin,
+            what,
+            "Name datasets as dataset does; 128 rows of some text will do.",
+        )
     if wish.packed:
         method, where = wish.quantizer.partition("@")[0], plan.settings["model_name_or_path"].origin
         yield Problem(where, f"{wish.path} holds weights quantised by {method}", "Give the model they were made from.")
@@ -37,21 +45,42 @@ def problems(plan: Plan) -> Iterator[Problem]:
 
 def _upload_problems(plan: Plan) -> Iterator[Problem]:
     name, origin = plan["export_hub_model_id"], plan.settings["export_hub_model_id"].origin
+    for key in ("export_hub_revision", "export_hub_private"):
+        if plan[key] and not name:
+            what = f"{key} says how to upload, and nothing is uploaded"
+            yield Problem(plan.settings[key].origin, what, "Write export_hub_model_id, or leave it out.")
     if name and not HUB_NAME.fullmatch(name):
         yield Problem(origin, f"{name} is no name of the hub", "Such a name looks like organisation/name.")
     elif name and is_offline():
         yield Problem(origin, "the hub is switched off", "Unset HF_HUB_OFFLINE, or leave export_hub_model_id out.")
 
 
+def method_of(plan: Plan) -> str:
+    """The method that the model is quantised by."""
+    setting = plan.settings["quantization_method"]
+    return str(setting.value) if setting.given else GPTQ
+
+
+def calibrated(plan: Plan) -> tuple[str, ...]:
+    """The methods of the picked quantizer that look at data."""
+    return tuple(
+        name for chosen in plan.picked("quantizers") for name in plugins_of(plan).quantizers.get(chosen.wanted).spec.calibrated
+    )
+
+
+def plugins_of(plan: Plan) -> Plugins:
+    """The plugins that a plan was made with."""
+    return Plugins(without=plan.without, only=plan.only, local=Path(plan.local) if plan.local else None)
+
+
 def notices(plan: Plan) -> Iterator[Notice]:
     """What a user should know of how the export goes."""
-    if plan["export_quantization_dataset"]:
+    if plan["export_quantization_dataset"] and not plan.datasets:
         chosen = ", ".join(one.name for one in plan.picked("quantizers")) or "an export that quantises nothing"
         yield Notice(f"export_quantization_dataset is not read: {chosen} looks at no data")
     if "policy" not in plan.models or not plan.models["policy"].adapters:
         return
-    plugins = Plugins(without=plan.without, only=plan.only, local=Path(plan.local) if plan.local else None)
-    if why := whole_model_reason(plan, plugins):
+    if why := whole_model_reason(plan, plugins_of(plan)):
         yield Notice(f"the whole model is held in memory to merge it: {why}")
     elif plan["export_verify"]:
         yield Notice(

@@ -27,5 +27,6 @@ class ExportOptions:
     export_quantization_maxlen: Annotated[int, "Tokens of each row to calibrate on.", Range(least=1)] = 1024
     export_quantization_nsamples: Annotated[int, "Rows to calibrate on.", Range(least=1)] = 128
     export_hub_model_id: Annotated[str | None, "Repository of the Hugging Face Hub to upload the export to."] = None
+    export_hub_revision: Annotated[str | None, "Branch of that repository, made where there is none; main if not given."] = None
     export_hub_private: Annotated[bool | None, "Make that repository a private one, where it is new."] = None
     export_verify: Annotated[bool, "Compare logits and greedy tokens before and after merging and writing."] = True

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tunesmith import TunesmithError
-from tunesmith.contracts import Backend
+from tunesmith.contracts import Backend, Quantizer
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.loading import load_base
 
-from tunesmith_export.answers import answers, difference
+from tunesmith_export.answers import Answers, Difference, answers, difference
+from tunesmith_export.calibration import calibration_rows
+from tunesmith_export.checks import method_of
 from tunesmith_export.weight_files import GB, INDEX
 from tunesmith_export.words import words_of
 
@@ -29,6 +31,10 @@ def pack(plan: Plan, plugins: Plugins, backend: Backend, whole: Path, directory:
     :raises TunesmithError: nothing was quantised, or it does not come back as it was written.
     """
     bits, chosen = plan["export_quantization_bit"], plan.the("quantizers")
+    method, offer = method_of(plan), plugins.quantizers.get(chosen.wanted)
+    if method in offer.spec.methods:
+        rows = calibration_rows(plan, plugins, whole) if method in offer.spec.calibrated else []
+        return _written(plan, plugins, backend, whole, directory, rows)
     wish = ModelWish("policy", str(whole), bits=bits, quantizer=chosen.wanted, packed=True)
     prompts = words_of(plan, plugins, replace(wish, bits=None, quantizer="", packed=False)).prompts
     plain = None
@@ -44,10 +50,37 @@ def pack(plan: Plan, plugins: Plugins, backend: Backend, whole: Path, directory:
         return facts
     there = ModelWish("policy", str(directory), quantizer=chosen.wanted, packed=True)
     again = answers(load_base(plan, plugins, there, backend, training=False).eval(), prompts)
+    return {**facts, "quantized_gap": asdict(difference(plain, packed)), "quantized_back": asdict(_same(packed, again))}
+
+
+def _written(
+    plan: Plan, plugins: Plugins, backend: Backend, whole: Path, directory: Path, rows: Sequence[Sequence[int]]
+) -> Mapping[str, Any]:
+    """Quantise from folder to folder, and ask what was written twice: in few bits, and read into plain weights."""
+    chosen, method = plan.the("quantizers"), method_of(plan)
+    quantizer: Quantizer = plugins.quantizers.get(chosen.wanted).load()(plan)
+    quantizer.write(method, whole, directory, rows)
+    _bring_along(whole, directory)
+    facts = {
+        "quantizer": method,
+        "bits": plan["export_quantization_bit"],
+        "files": _sizes(directory),
+        "calibrated_on": len(rows),
+    }
+    if not plan["export_verify"]:
+        return facts
+    there = ModelWish("policy", str(directory), quantizer=chosen.wanted, packed=True)
+    wishes = (ModelWish("policy", str(whole)), there, replace(there, packed=False))
+    prompts = words_of(plan, plugins, wishes[0]).prompts
+    plain, packed, again = (answers(load_base(plan, plugins, wish, backend, training=False).eval(), prompts) for wish in wishes)
+    return {**facts, "quantized_gap": asdict(difference(plain, packed)), "quantized_back": asdict(_same(packed, again))}
+
+
+def _same(packed: Answers, again: Answers) -> Difference:
     back = difference(packed, again)
     if not back.typical <= READ_BACK:
         raise TunesmithError(f"Read back, the quantised model answers differently: logits are off by {back.typical:.2g}.")
-    return {**facts, "quantized_gap": asdict(difference(plain, packed)), "quantized_back": asdict(back)}
+    return back
 
 
 def _bring_along(whole: Path, directory: Path) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 TUNESMITH_API = (1, 0)
 
+#: What export_quantization_bit has meant so far, alone.
+GPTQ = "gptq"
 COMMAND = CommandSpec(
     name="export",
     load="tunesmith_export.command:export",
@@ -21,7 +23,9 @@ COMMAND = CommandSpec(
     picks=("templates", "backends", "quantizers", "exporters"),
     requires=("model_name_or_path", "export_dir"),
     packs="export_quantization_bit",
-    packs_with="gptq",  # what these files have meant so far
+    packs_with=GPTQ,
+    wants=("conversation", "document"),
+    calibrates="export_quantization_dataset",
 )
 
 SAFETENSORS = ExporterSpec(

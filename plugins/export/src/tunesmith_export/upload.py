@@ -17,12 +17,16 @@ def push(plan: Plan, folder: Path) -> str:
     """
     from huggingface_hub import HfApi
 
-    name = plan["export_hub_model_id"]
+    name, branch = plan["export_hub_model_id"], plan["export_hub_revision"]
     api = HfApi(token=plan["hf_hub_token"])
     try:
-        with plain_words(name, "main", "hf_hub_token"):
+        with plain_words(name, branch or "main", "hf_hub_token"):
             made = api.create_repo(name, private=plan["export_hub_private"], exist_ok=True)
-            done = api.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="Upload by Tunesmith")
+            if branch:
+                api.create_branch(made.repo_id, branch=branch, exist_ok=True)
+            done = api.upload_folder(
+                repo_id=made.repo_id, folder_path=folder, revision=branch, commit_message="Upload by Tunesmith"
+            )
     except TunesmithError as error:
         hint = f"{error.hint} What was exported is in {folder}; hf upload {name} {folder} sends it later."
         raise TunesmithError(f"The export was not uploaded: {error.message}", hint.strip()) from error

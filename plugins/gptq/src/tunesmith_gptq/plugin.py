@@ -13,7 +13,7 @@ SPEC = QuantizerSpec(
     needs=("gptqmodel", "optimum"),
     reads=("gptq",),
     layers="own",
-    unwritten="gptqmodel 7.7, which quantises by GPTQ, wants torch 2.14 and another version of pillow than this set has",
+    unwritten="it is tunesmith-compressed-tensors that quantises by GPTQ, and it is not installed",
 )
 
 
