@@ -47,6 +47,7 @@ class RewardModelOptions:
         Literal[tuple(_KINDS)],  # type: ignore[valid-type]
         "What reward_model names: an adapter on the model that learns, a whole model, or an address.",
     ] = next(iter(_KINDS))
+    reward_model_timeout: Annotated[float, "Seconds that a reward model at an address may take.", Range(above=0)] = 60.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import random
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +17,8 @@ from tunesmith.errors import ConfigError
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.tiny import make_tiny
 from tunesmith.testing.small_prompts import Make, history, logged, plan_maker, prompts_home
+
+CONTINUOUS: dict[str, Any] = {"use_transformers_continuous_batching": True}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +98,92 @@ def test_a_resumed_run_repeats_the_losses_exactly(make: Make, plugins: Plugins, 
     assert (logged(folder, "loss"), logged(folder, "reward")) == whole
 
 
+@pytest.fixture
+def few_objects() -> Iterator[None]:
+    """Each round of continuous batching looks for garbage, which takes a second where a test has loaded half the world."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("few_objects")
+@pytest.mark.parametrize(("stage", "steps", "rise"), [("grpo", 24, 0.1), ("rloo", 4, -1.0)])
+def test_continuous_batching_learns_and_resumes_exactly(
+    stage: str, steps: int, rise: float, make: Make, plugins: Plugins, home: Path
+) -> None:
+    """From a pool that is too small for all answers at once, so that some wait; under bfloat16, which rounds no weight."""
+    folder = home / f"continuous-{stage}"
+    keys = {"transformers_continuous_batching_config": {"num_blocks": 24, "page_size": 16}, "finetuning_type": "lora"}
+    keys |= {"reward_funcs": "singing", "output_dir": str(folder), "num_train_epochs": 99, "max_steps": steps, "bf16": True}
+    keys |= {"save_strategy": "steps", "save_steps": steps - 2, "stage": stage, **CONTINUOUS}
+    launch.train(make(**keys), plugins)
+    whole = (logged(folder, "loss"), logged(folder, "reward"))
+    assert sum(whole[1][-5:]) / len(whole[1][-5:]) > sum(whole[1][:3]) / 3 + rise, whole[1]
+    launch.train(make(resume_from_checkpoint=str(folder / f"checkpoint-{steps - 2}"), **keys), plugins)
+    assert (logged(folder, "loss"), logged(folder, "reward")) == whole
+
+
+def test_likeliest_answers_are_those_of_generate(make: Make, plugins: Plugins, home: Path) -> None:
+    """Prompts of different lengths, in the model's own order, with the pool that is made where nothing is said."""
+    from tunesmith.data.flow import prepare
+    from tunesmith.runtime.session import open_session
+    from tunesmith_grpo.continuous import answer
+
+    plan = make(output_dir=str(home / "greedy"), reward_funcs="singing", max_new_tokens=12)
+    session = open_session(plan, plugins, prepare(plan, plugins))
+    trainer = session.trainer.trainer(session)  # type: ignore[attr-defined]
+    drawn = random.Random(3)
+    ids = [[drawn.randrange(20, 200) for _ in range(4 + 3 * row)] for row in range(8)]
+    trainer.generation_config.do_sample = False
+    trainer.generation_config.temperature = trainer.generation_config.top_p = trainer.generation_config.top_k = None
+    plain, _ = trainer._generate_single_turn(ids, None, {}, 1)
+    together = answer(trainer, ids, {})
+    session.close()
+    assert together == plain
+    assert len({tuple(one) for one in plain}) > 1
+
+
+def test_a_pool_that_can_hold_no_answer_is_said(make: Make, plugins: Plugins, home: Path) -> None:
+    keys = {"reward_funcs": "singing", **CONTINUOUS, "max_steps": 1, "output_dir": str(home / "no-pool")}
+    plan = make(**keys, transformers_continuous_batching_config={"num_blocks": 1, "page_size": 4})
+    with pytest.raises(TunesmithError, match="continuous batching"):
+        launch.train(plan, plugins)
+
+
+def test_a_student_answers_continuously_too(make: Make, plugins: Plugins, home: Path) -> None:
+    teacher = home / "other-teacher"
+    make_tiny("qwen3", teacher, seed=6)
+    keys = {"stage": "distill", "teacher_model": str(teacher), "max_steps": 2, "per_device_train_batch_size": 8}
+    outcome = launch.train(make(**keys, **CONTINUOUS, output_dir=str(home / "continuous-distill")), plugins)
+    assert outcome.steps == 2
+
+
+class Longer(BaseHTTPRequestHandler):
+    """A reward model at an address: longer texts are better."""
+
+    def do_POST(self) -> None:
+        texts = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"]
+        assert all("Give me" in text and "<|im_start|>assistant" in text for text in texts)
+        body = json.dumps({"scores": [float(len(text)) for text in texts]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_reward_model_at_an_address_rates(make: Make, plugins: Plugins, home: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Longer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    keys = {"reward_model": f"http://127.0.0.1:{server.server_port}/", "reward_model_type": "api", "max_steps": 1}
+    launch.train(make(output_dir=str(home / "address"), **keys), plugins)
+    server.shutdown()
+    server.server_close()
+    assert logged(home / "address", "rewards/model/mean")[0] > 10
+
+
 def test_a_reward_adapter_rates_beside_functions(make: Make, plugins: Plugins, home: Path) -> None:
     rater = home / "rater"
     launch.train(make(stage="rm", dataset="pairs", output_dir=str(rater), max_steps=4), plugins)
@@ -112,7 +206,11 @@ def test_a_reward_adapter_rates_beside_functions(make: Make, plugins: Plugins, h
         ({"reward_funcs": "singing", "loss_type": "gspo"}, "loss_type"),
         ({"reward_funcs": "singing", "use_vllm": True}, "use_vllm"),
         ({"reward_funcs": "singing", "streaming": True, "max_steps": 2}, "streaming"),
-        ({"reward_model": "http://127.0.0.1:1/", "reward_model_type": "api"}, "stage: ppo alone"),
+        ({"reward_funcs": "singing", **CONTINUOUS, "repetition_penalty": 1.1}, "does not apply it"),
+        (
+            {"reward_funcs": "singing", **CONTINUOUS, "transformers_continuous_batching_config": {"seed": 1}},
+            "seed is the run's",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_in_the_plan(make: Make, home: Path, keys: dict[str, Any], words: str) -> None:

@@ -17,8 +17,8 @@ from tunesmith import TunesmithError, launch
 from tunesmith.errors import ConfigError
 from tunesmith.outcome import Outcome
 from tunesmith.plugins import Plugins
+from tunesmith.runtime.reward_address import ask_address
 from tunesmith.testing.small_prompts import Make, logged, plan_maker, prompts_home
-from tunesmith_ppo.rating import ask_address
 
 
 @pytest.fixture(scope="module")

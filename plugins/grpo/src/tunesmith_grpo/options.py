@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tunesmith.options import Range
 from tunesmith.roles import ReferenceOptions, RewardFunctionOptions, RewardModelOptions
 
 
 @dataclass(frozen=True)
-class GroupOptions(RewardFunctionOptions, RewardModelOptions, ReferenceOptions):
+class AnsweringOptions:
+    """How prompts are answered."""
+
+    use_transformers_continuous_batching: Annotated[
+        bool, "Answer in transformers' continuous batching, where an answer that ends makes room for another."
+    ] = False
+    transformers_continuous_batching_config: Annotated[
+        dict[str, Any] | None, "Fields of its configuration; nothing means a pool that holds all answers of a round."
+    ] = None
+
+
+@dataclass(frozen=True)
+class GroupOptions(AnsweringOptions, RewardFunctionOptions, RewardModelOptions, ReferenceOptions):
     """What both stages share: how prompts are answered, and how far the policy may move."""
 
     num_generations: Annotated[int, "Answers to each prompt, which are compared with each other.", Range(least=2)] = 8
@@ -46,7 +58,7 @@ class RlooOptions(GroupOptions):
 
 
 @dataclass(frozen=True)
-class DistillOptions:
+class DistillOptions(AnsweringOptions):
     """Who teaches, and what is made small."""
 
     teacher_model: Annotated[str | None, "Model to learn from; it has the same tokenizer."] = None

@@ -89,7 +89,26 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
             yield Problem(plan.settings[key].origin, f"{key}: {why}", hint)
     if plan["num_beams"] > 1:
         yield Problem(plan.settings["num_beams"].origin, "num_beams: answers to learn from are drawn", "Write num_beams: 1")
+    yield from _answering(plan)
     yield from _teacher(plan) if stage == DISTILL.name else _group(plan)
+
+
+#: Fields of transformers' configuration that would change what is drawn, or that a run cannot keep.
+OUT_OF_PLACE = ("seed", "per_request_processors", "drop_unsupported_processors", "return_logprobs")
+
+
+def _answering(plan: Plan) -> Iterator[Problem]:
+    """What continuous batching cannot do, and would leave out with a warning at most."""
+    config, penalty = plan["transformers_continuous_batching_config"], plan["repetition_penalty"]
+    if not plan["use_transformers_continuous_batching"]:
+        return
+    if penalty != 1:
+        what = "repetition_penalty: transformers' continuous batching does not apply it"
+        yield Problem(plan.settings["repetition_penalty"].origin, what, "Write repetition_penalty: 1.0")
+    for field in OUT_OF_PLACE:
+        if config and field in config:
+            where = plan.settings["transformers_continuous_batching_config"].origin
+            yield Problem(where, f"transformers_continuous_batching_config: {field} is the run's own", "Leave it out.")
 
 
 def _teacher(plan: Plan) -> Iterator[Problem]:
@@ -105,9 +124,6 @@ def _group(plan: Plan) -> Iterator[Problem]:
     if not plan["do_sample"] or not plan["temperature"]:
         key = "temperature" if plan["do_sample"] else "do_sample"
         yield Problem(plan.settings[key].origin, f"{key}: answers to one prompt have to differ", "Leave it out.")
-    if plan["reward_model"] and plan["reward_model_type"] == "api":
-        where = plan.settings["reward_model_type"].origin
-        yield Problem(where, "reward_model_type: api goes with stage: ppo alone", "Give a model or an adapter.")
     steps = plan["steps_per_generation"] or plan["gradient_accumulation_steps"]
     batch, count = plan["per_device_train_batch_size"], plan["num_generations"]
     if isinstance(batch, int) and (batch * steps) % count:

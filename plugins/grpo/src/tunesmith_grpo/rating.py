@@ -10,6 +10,7 @@ import torch
 from tunesmith.data.conversation import Tokens
 from tunesmith.runtime.collate import Collator
 from tunesmith.runtime.precision import autocast
+from tunesmith.runtime.reward_address import ask_address
 from tunesmith.runtime.rewarding import RewardFunctions
 from tunesmith.runtime.scores import scores
 from tunesmith.runtime.session import Session
@@ -24,8 +25,8 @@ def rating_functions(session: Session, book: PromptBook, stops: Sequence[int]) -
     found = RewardFunctions(session.plan, session.plugins)
     functions = [_by_function(session, book, frozenset(stops), found, at) for at in range(len(found))]
     weights = list(found.weights)
-    if "reward" in session.models:
-        functions.append(_by_model(session, book))
+    if session.plan["reward_model"]:
+        functions.append(_by_model(session, book) if "reward" in session.models else _by_address(session, book))
         weights.append(1.0)
     return functions, weights
 
@@ -56,6 +57,19 @@ def _by_model(session: Session, book: PromptBook) -> Rate:
             batch = {name: tensor.to(session.args.device) for name, tensor in collate(rows).items()}
             with torch.no_grad(), autocast(session.plan, session.backend), session.answering_as("reward") as rater:
                 found += scores(rater, batch).tolist()
+        return found
+
+    rate.__name__ = "model"
+    return rate
+
+
+def _by_address(session: Session, book: PromptBook) -> Rate:
+    address, patience = session.plan["reward_model"], session.plan["reward_model_timeout"]
+
+    def rate(prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+        whole = [[*book.ids(prompt), *ids] for prompt, ids in zip(prompts, completion_ids, strict=True)]
+        texts = session.tokenizer.batch_decode(whole, skip_special_tokens=False)
+        found: list[float] = ask_address(address, texts, patience).tolist()
         return found
 
     rate.__name__ = "model"

@@ -16,6 +16,7 @@ from tunesmith.runtime.checkpointing_trainer import SessionTrainer
 from tunesmith.runtime.sampling import EpochSampler
 from tunesmith.runtime.session import Session
 
+from tunesmith_grpo.continuous import answer
 from tunesmith_grpo.prompts import PromptBook
 
 
@@ -33,6 +34,17 @@ class PromptTrainer(SessionTrainer):
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """The ids that the run's renderer made."""
         return [self.book.ids(prompt) for prompt in prompts], None, {}
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        """Answers in the way that the plan says. trl's own continuous batching would round the weights that learn."""
+        plan = self.session.plan
+        if not plan["use_transformers_continuous_batching"]:
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        return self.as_answered(answer(self, prompt_ids, plan["transformers_continuous_batching_config"] or {}))
+
+    def as_answered(self, answers: list[list[int]]) -> Any:
+        """Answers as trl's trainer hands them on."""
+        return answers
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         """trl's order of prompts, anew from seed and epoch, so that a resumed epoch repeats it."""
@@ -115,6 +127,10 @@ def _without_copies(policy: Any) -> Iterator[None]:
 
 class GrpoTrainer(GroupTrainer, GRPOTrainer):
     """Group relative policy optimisation (Shao et al. 2024, arXiv:2402.03300)."""
+
+    def as_answered(self, answers: list[list[int]]) -> Any:
+        """With no word of how likely they were."""
+        return answers, None
 
 
 class RlooTrainer(GroupTrainer, RLOOTrainer):

@@ -25,4 +25,3 @@ class PpoOptions(RewardFunctionOptions, RewardModelOptions, ReferenceOptions):
     ppo_clip: Annotated[float, "How far a token's probability ratio may move from 1.", Range(above=0)] = 0.2
     ppo_value_clip: Annotated[float, "How far a value may move from what it was.", Range(above=0)] = 0.2
     ppo_value_weight: Annotated[float, "Weight of the value loss.", Range(least=0)] = 0.1
-    reward_model_timeout: Annotated[float, "Seconds that a reward model at an address may take.", Range(above=0)] = 60.0
