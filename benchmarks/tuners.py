@@ -5,8 +5,8 @@ Ours is a whole run of the stage ``sft``; by hand is the library's own call (pef
 would write, or that loop on our model where no library has the tuner. Processor time, median over steps, the first left out;
 memory is what the process grew by beyond its libraries.
 
-    python benchmarks/tuners.py                               # a dozen tuners, about six minutes
-    python benchmarks/tuners.py --tuner full lora --steps 60
+    python benchmarks/tuners.py                               # a dozen tuners, about eight minutes
+    python benchmarks/tuners.py --only full lora --steps 60
 """
 
 from __future__ import annotations
@@ -68,13 +68,26 @@ def measure(way: str, name: str, folder: Path, steps: int) -> dict[str, float]:
     torch.set_num_threads(1)
     store = rows(steps + WARM_UP, SIZE[2])
     store = type(store)(store.rows, packed=False)
-    import peft  # noqa: F401  # what both ways import is no part of what they cost
-    import transformers.trainer  # noqa: F401
-
+    _import_libraries()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock = (_ours if way == "ours" else _by_hand)(name, folder, store)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     return {"step": clock.step, "outside": clock.outside if way == "ours" else 0.0, "memory": grown}
+
+
+def _import_libraries() -> None:
+    """What either way stands on, and what those libraries import when they are first used: no part of what a tuner costs."""
+    import peft  # noqa: F401
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from transformers import Trainer, TrainingArguments
+
+    Accelerator(cpu=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with tempfile.TemporaryDirectory() as folder:
+        Trainer(torch.nn.Linear(1, 1), TrainingArguments(folder, use_cpu=True, report_to="none"))
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _ours(name: str, folder: Path, store: Any) -> Any:
@@ -178,8 +191,8 @@ def _line(name: str, one: Mapping[str, float]) -> str:
 def main() -> int:
     """Print a line for each tuner; status 1 when more than ``--limit`` of a step is neither forward, backward nor optimizer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tuner", choices=list(CASES), nargs="*", default=list(CASES))
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--only", choices=list(CASES), nargs="*", default=list(CASES))
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--limit", type=float, default=0.03, help="largest share of a step that may not be work")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
@@ -187,7 +200,7 @@ def main() -> int:
         way, name, folder = wanted.measure
         print(json.dumps(measure(way, name, Path(folder), wanted.steps)))
         return 0
-    found = compare(wanted.tuner, wanted.steps, lambda line: print(line, flush=True))
+    found = compare(wanted.only, wanted.steps, lambda line: print(line, flush=True))
     print(json.dumps(found))
     return int(any(one["outside"] > wanted.limit for one in found.values()))
 

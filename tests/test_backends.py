@@ -36,7 +36,7 @@ def tunesmith_backends():
     return [replace(BACKEND, name="npu-emulated", environment=variables, **places)]
 """
 #: What differs between devices that compute in the same number format: the order in which sums are taken.
-CLOSE = {"float32": 1e-5, "bfloat16": 2e-2}
+CLOSE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 5e-3}
 
 RUN = {
     "stage": "sft",
@@ -104,3 +104,15 @@ def test_in_bfloat16_the_losses_are_as_close_as_it_is(place: Path) -> None:
         assert trained(place, backend, f"half-{backend}", "bf16=true") == pytest.approx(expected, abs=CLOSE["bfloat16"]), (
             backend
         )
+
+
+@pytest.mark.long
+@pytest.mark.skipif(bool(why_not()), reason=f"no device can be emulated: {why_not()}")
+def test_in_float16_the_losses_are_those_of_float32_and_a_run_goes_on_exactly(place: Path) -> None:
+    """Gradients are scaled on the device, and the scale is in the checkpoint. Processors are not asked for float16."""
+    expected = trained(place, "cpu", "whole-cpu")
+    for backend in others():
+        found = trained(place, backend, f"scaled-{backend}", "fp16=true")
+        assert found == pytest.approx(expected, abs=CLOSE["float16"]), backend
+        resumed = f"resume_from_checkpoint=scaled-{backend}/checkpoint-2"
+        assert trained(place, backend, f"scaled-{backend}", "fp16=true", resumed) == found, backend

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from tunesmith import TunesmithError
+from tunesmith import TunesmithError, api
 from tunesmith.contracts import Accelerator
 from tunesmith.testing import AcceleratorSuite, BackendSuite, PluginSuite
 from tunesmith.testing.hand_plan import hand_plan
@@ -127,3 +127,13 @@ def test_what_users_of_these_devices_should_know() -> None:
     assert "do_sample: false" in said(do_sample=True, do_predict=True, trains=True)
     assert "every new length" in said(npu_jit_compile=True)
     assert not said("cpu", do_sample=True, npu_jit_compile=True)
+
+
+def test_vllm_is_the_server_of_vllm_ascend_on_this_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine stays the one that users name; the device says which stack it lives in."""
+    monkeypatch.setenv("TUNESMITH_STACKS", str(tmp_path))
+    keys = {"model_name_or_path": "some/model", "infer_backend": "vllm", "template": "llama3"}
+    for backend, stack in (("npu", "vllm-ascend"), ("cuda", "vllm")):
+        plan = api.plan({**keys, "backend": backend}, command="chat")
+        assert plan.server_stack == stack
+        assert f"tunesmith stack create {stack}" in [problem.instead for problem in plan.missing]

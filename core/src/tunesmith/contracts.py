@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith.acceleration import Accelerator as Accelerator  # a contract with a module of its own
@@ -290,6 +291,16 @@ class Backend(Protocol):
 
     def synchronize(self) -> None:
         """Wait until everything queued on the device is done."""
+
+    def mark(self) -> Any:
+        """A moment in the work of the current device, for :meth:`elapsed`; nobody waits where it has events of its own."""
+        self.synchronize()
+        return perf_counter()
+
+    def elapsed(self, earlier: Any, later: Any) -> float:
+        """Seconds that the device worked between two moments, once it has come to the later one."""
+        seconds: float = later - earlier
+        return seconds
 
     def autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
         """Mixed precision for hand-written loops."""

@@ -123,7 +123,8 @@ class Plan:
     ``settings`` holds every key of every owner the run uses, defaults filled in. ``places`` says where models lie that come
     from a hub: those that are here when the plan is made, and all of them once they are fetched. ``missing`` lists what this
     machine or configuration lacks: fatal to whoever carries the plan out, and only listed by ``tunesmith plan``.
-    ``stack`` is the one that the run has to be carried out in, where that is not this environment.
+    ``stack`` is the one that the run has to be carried out in, where that is not this environment,
+    ``server_stack`` the one that holds the engine's server.
     """
 
     command: str
@@ -142,6 +143,7 @@ class Plan:
     only: tuple[str, ...] | None = None
     local: str | None = None
     stack: str | None = None
+    server_stack: str | None = None
 
     def __getitem__(self, key: str) -> Any:
         """The value of a flat key that an owner of this run declares."""

@@ -232,10 +232,9 @@ class BackendSpec(Spec):
     """The device a run uses (``backend``).
 
     :param probe: ``"module:function"`` that returns a :class:`~tunesmith.contracts.Probe` without importing torch.
-    :param preflight: ``"module:function"`` that gives everything worth knowing about the device here, line by line, as
-        :class:`~tunesmith.contracts.Finding`, without torch; ``doctor --backend NAME`` prints it.
-    :param guard: ``"module:function"`` that every process of every run calls before torch is imported, whichever backend it
-        uses: for packages of this one that would act on that import. It must be quick and safe to call twice.
+    :param preflight: ``"module:function"``, each line of ``doctor --backend NAME`` as a :class:`~tunesmith.contracts.Finding`.
+    :param guard: ``"module:function"`` that every process calls before torch is imported, whichever backend its run uses: for
+        packages of this one that would act on that import. It must be quick and safe to call twice.
     :param priority: with ``backend: auto`` the highest priority among those that are here wins.
     :param device: torch's name of the device type.
     :param visible_devices: the environment variable that limits which devices a process sees.
@@ -246,6 +245,7 @@ class BackendSpec(Spec):
     :param process_group: torch.distributed's name of the backend processes talk over.
     :param carries: names of quantizers and accelerators that work on it; all when empty.
     :param environment: variables that must be set before torch is imported.
+    :param engine_stacks: engine → the stack that it lives in on this device, where that is another than the engine's own.
     """
 
     probe: str = ""
@@ -261,6 +261,7 @@ class BackendSpec(Spec):
     process_group: str = "gloo"
     carries: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    engine_stacks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,17 @@ class NpuBackend(Backend):
         """Wait for the current device."""
         self._npu.synchronize()
 
+    def mark(self) -> Any:
+        """An event in the current stream."""
+        event = self._npu.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def elapsed(self, earlier: Any, later: Any) -> float:
+        """What the device's own clock says."""
+        later.synchronize()
+        return float(earlier.elapsed_time(later)) / 1000
+
     def autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
         """Matrix products in ``dtype``; nothing to do in float32."""
         return nullcontext() if dtype is torch.float32 else torch.autocast("npu", dtype=dtype)

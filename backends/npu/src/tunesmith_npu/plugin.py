@@ -34,6 +34,7 @@ BACKEND = BackendSpec(
         "PYTORCH_NPU_ALLOC_CONF": "expandable_segments:True",
         "DS_ACCELERATOR": "npu",  # deepspeed would guess
     },
+    engine_stacks={"vllm": "vllm-ascend"},
 )
 
 FUSED = AcceleratorSpec(

@@ -84,6 +84,17 @@ class XpuBackend(Backend):
         """Wait for the current device."""
         torch.xpu.synchronize()
 
+    def mark(self) -> Any:
+        """An event in the current stream."""
+        event = torch.xpu.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def elapsed(self, earlier: Any, later: Any) -> float:
+        """What the device's own clock says."""
+        later.synchronize()
+        return float(earlier.elapsed_time(later)) / 1000
+
     def autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
         """Matrix products in ``dtype``; nothing to do in float32."""
         return nullcontext() if dtype is torch.float32 else torch.autocast("xpu", dtype=dtype)

@@ -77,4 +77,5 @@ def _finish(draft: Draft, command: str) -> Plan:
         only=plugins.only,
         local=plugins.local,
         stack=draft.stack,
+        server_stack=draft.server_stack,
     )

@@ -30,6 +30,7 @@ class Draft:
     datasets: tuple[DatasetPlan, ...] = ()
     estimate: Estimate | None = None
     stack: str | None = None
+    server_stack: str | None = None
     devices: int = 1
     spread: Spread = field(default_factory=Spread)
     notices: list[str] = field(default_factory=list)

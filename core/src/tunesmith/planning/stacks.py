@@ -11,11 +11,13 @@ from tunesmith.stacks import place
 
 
 def choose_stack(draft: Draft) -> None:
-    """Fill ``draft.stack``. Two different ones are a problem, one that is not ready is missing."""
+    """Fill ``draft.stack`` and ``draft.server_stack``. Two different ones are a problem, one that is not ready is missing."""
     wanted: dict[str, Offer[Any]] = {}
-    for _, offer in draft.offers:
-        if offer.spec.stack:
-            wanted.setdefault(offer.spec.stack, offer)
+    elsewhere = {engine: stack for spec in draft.picked("backends") for engine, stack in spec.engine_stacks.items()}
+    for axis, offer in draft.offers:
+        name = elsewhere.get(offer.spec.name) if axis == "engines" else None
+        if name or offer.spec.stack:
+            wanted.setdefault(name or offer.spec.stack, offer)
     for name, offer in wanted.items():
         if name != place.current():
             _choose(draft, name, offer.spec)
@@ -39,6 +41,8 @@ def _choose(draft: Draft, name: str, wanting: Any) -> None:
         return
     if spec.kind == "run":
         _enter(draft, key, name)
+    else:
+        draft.server_stack = name
     _check_ready(draft, key, spec)
 
 

@@ -28,7 +28,7 @@ def check_arguments(args: Any, plan: Plan) -> None:
 
 
 def _trackers(args: Any, plan: Plan) -> Iterator[Problem]:
-    here = get_available_reporting_integrations()
+    here = get_available_reporting_integrations() if args.report_to else ()  # it imports those that it finds
     for name in args.report_to:
         if name not in INTEGRATION_TO_CALLBACK:
             hint = nearest(name, INTEGRATION_TO_CALLBACK) or f"There are {', '.join(INTEGRATION_TO_CALLBACK)}, none and all."

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any, ClassVar
 
 import pytest
@@ -190,6 +191,24 @@ class BackendSuite:
         assert after.peak >= after.used
         del held
         self.backend.empty_cache()
+
+    def test_it_times_its_own_work(self) -> None:
+        """Three times the work takes longer, and no longer than a clock on the wall says."""
+        once, thrice = (min(self._timed(times) for _ in range(3)) for times in (1, 3))
+        assert 0 < once[0] <= once[1]
+        assert once[0] < thrice[0] <= thrice[1]
+
+    def _timed(self, times: int) -> tuple[float, float]:
+        """Seconds by the device and by the wall, for some products of matrices."""
+        matrix = torch.ones(512, 512, device=self.backend.device()) / 512
+        matrix = matrix @ matrix  # what is only done once
+        self.backend.synchronize()
+        wall, begun = perf_counter(), self.backend.mark()
+        for _ in range(8 * times):
+            matrix = matrix @ matrix
+        seconds = self.backend.elapsed(begun, self.backend.mark())
+        self.backend.synchronize()
+        return seconds, perf_counter() - wall
 
     def test_its_arguments_make_transformers_use_it(self, tmp_path: Path) -> None:
         """Training arguments built as a run builds them name its device, and so does accelerate."""

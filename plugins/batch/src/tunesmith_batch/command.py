@@ -19,6 +19,7 @@ from tunesmith.errors import TunesmithError
 from tunesmith.further_adapters import further_adapters
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.stacks.rerunning import again_there
 
 from tunesmith_batch.answers import Asker, answer_all
 from tunesmith_batch.questions import Line, lines_of
@@ -40,6 +41,8 @@ def batch(plugins: Plugins, arguments: tuple[str, ...], questions: Path, answers
     """
     plan = planning.make(read_arguments(plugins, arguments), plugins, "batch")
     plan.check_ready()
+    if plan.stack is not None:
+        again_there(plan.stack)
     if questions.resolve() == answers.resolve():
         raise TunesmithError(f"{answers} is the file of the prompts.", "Give another file for the answers.")
     counts = answer_file(plan, plugins, questions, answers, at_once)

@@ -11,7 +11,7 @@ BATCH = CommandSpec(
     load="tunesmith_batch.command:batch",
     summary="Answer a file of prompts: resumable, in order, errors per line.",
     section="Run",
-    picks=("templates", "backends", "quantizers", "engines"),
+    picks=("templates", "backends", "quantizers", "accelerators", "engines"),
     requires=("model_name_or_path",),
 )
 

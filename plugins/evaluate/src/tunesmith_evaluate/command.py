@@ -12,6 +12,7 @@ from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
 from tunesmith.contracts import Engine, Evaluator
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.stacks.rerunning import again_there
 
 from tunesmith_evaluate.options import EvaluateOptions, parse
 
@@ -27,6 +28,8 @@ def evaluate(plugins: Plugins, arguments: tuple[str, ...], as_json: bool) -> Non
     """Run a benchmark: tunesmith eval [RUN.yaml] task=mmlu_test [task_dir=FOLDER] [key=value …]"""
     plan = planning.make(read_arguments(plugins, arguments), plugins, "eval")
     plan.check_ready()
+    if plan.stack is not None:
+        again_there(plan.stack)
     options = plan.options(EvaluateOptions)
     evaluator = make_evaluator(plan, plugins)
     scores = run(evaluator, launch.fetch(plan, plugins), plugins)

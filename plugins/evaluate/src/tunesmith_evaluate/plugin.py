@@ -19,7 +19,7 @@ EVAL = CommandSpec(
     summary="Ask a model the questions of a benchmark, and count the right answers.",
     options="tunesmith_evaluate.options:EvaluateOptions",
     section="Run",
-    picks=("templates", "backends", "quantizers", "engines"),
+    picks=("templates", "backends", "quantizers", "accelerators", "engines"),
     requires=("model_name_or_path", "task"),
 )
 MULTIPLE_CHOICE = EvaluatorSpec(

@@ -51,7 +51,7 @@ class SglangEngine(ServerEngine):
 
     def command(self, plan: Plan, folder: Path, port: int) -> ServerCommand:
         """The server's command line. Its key goes by a file, since command lines can be read by everybody."""
-        python = place.interpreter(self.name)
+        python = place.interpreter(plan.server_stack or self.name)
         self._key_file = key_file(self.key)
         all_devices = self.options.sglang_tp_size == -1
         settings = {

@@ -33,7 +33,7 @@ class VllmEngine(ServerEngine):
 
     def __init__(self, plan: Plan) -> None:
         self.name = plan.the("engines").name
-        self.stack = self.name
+        self.stack = plan.server_stack or self.name
         super().__init__(plan)
 
     def longest(self, plan: Plan) -> tuple[int, bool]:
