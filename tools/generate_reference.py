@@ -70,7 +70,7 @@ def spec_page() -> Iterator[str]:
     ]
     yield "## Axes"
     yield table(("hook", "word", "spec", "key that picks"), rows)
-    for name in ("spec.py", "specs.py", "spread_specs.py", "role_specs.py", "quantizer_spec.py"):
+    for name in ("spec.py", "specs.py", "device_specs.py", "spread_specs.py", "role_specs.py", "quantizer_spec.py"):
         for node in module_of(CORE.source / name).body:
             if isinstance(node, ast.ClassDef):
                 yield from _class(node)

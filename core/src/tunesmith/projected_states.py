@@ -13,14 +13,17 @@ ADAM = 2.0
 Shape = tuple[int, ...]
 
 
-def count_projected(shapes: Mapping[str, Shape], target: Sequence[str], kept: Callable[[Shape], float]) -> float:
-    """Numbers kept for each number that learns, when all weights do: Adam's two beside the layers that are projected.
+def count_projected(
+    shapes: Mapping[str, Shape], target: Sequence[str], kept: Callable[[Shape], float], usual: float = ADAM
+) -> float:
+    """Numbers kept for each number that learns, when all weights do.
 
     :param shapes: the shape of every weight by its name.
     :param target: names of the layers that are, or ``all``.
     :param kept: how many numbers are kept for a layer of some shape.
+    :param usual: how many are kept for each number of any other weight.
     """
-    total = sum(kept(shape) if _projected(name, shape, target) else ADAM * prod(shape) for name, shape in shapes.items())
+    total = sum(kept(shape) if _projected(name, shape, target) else usual * prod(shape) for name, shape in shapes.items())
     return total / max(1, sum(map(prod, shapes.values())))
 
 

@@ -10,6 +10,8 @@ import torch
 from tunesmith.testing import OptimizerSuite, PluginSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith_galore.counting import count_states
+from tunesmith_galore.eight_bits import direction
+from tunesmith_galore.eight_bits import grow as grow_moment
 from tunesmith_galore.four_bits import grow, shrink
 from tunesmith_galore.optimizer import step
 from tunesmith_galore.options import GaloreOptions
@@ -50,6 +52,39 @@ class TestQuantized(OptimizerSuite):
     spec = GALORE
     plugin = "tunesmith_galore.plugin"
     keys = MappingProxyType({"use_galore": True, "galore_rank": 8, "galore_update_interval": 1, "galore_quantize": True})
+
+
+class TestEightBits(OptimizerSuite):
+    spec = GALORE
+    plugin = "tunesmith_galore.plugin"
+    keys = MappingProxyType(
+        {"use_galore": True, "galore_rank": 8, "galore_update_interval": 4, "galore_8bit": True, "galore_quantize": True}
+    )
+
+
+def test_moments_in_eight_bits_move_weights_nearly_as_moments_in_all() -> None:
+    """Ten steps of a matrix large enough; each number of the map is within two hundredths of the greatest of its block."""
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(64, 128, generator=generator) + 0.5 for _ in range(10)]
+    weights, states = (torch.zeros(64, 128), torch.zeros(64, 128)), ({}, {})
+    group = {key: value for key, value in GROUP.items() if key != "rank"} | {"eps": 1e-8}
+    for gradient in gradients:
+        step(weights[0], gradient, states[0], group)
+        step(weights[1], gradient, states[1], group, direction)
+    assert {name: kept["codes"].dtype for name, kept in states[1].items() if isinstance(kept, dict)} == {
+        "exp_avg": torch.uint8,
+        "exp_avg_sq": torch.uint8,
+    }
+    assert (weights[0] - weights[1]).norm() < 0.03 * weights[0].norm()
+    exact = states[0]["exp_avg"]
+    assert (grow_moment(states[1]["exp_avg"], True) - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_moments_of_small_weights_stay_whole() -> None:
+    weight, state = torch.zeros(2, 2), {}
+    step(weight, torch.tensor([[3.0, 0.0], [0.0, 1.0]]), state, GROUP, direction)
+    assert torch.allclose(weight, torch.tensor([[-0.05, 0.0], [0.0, 0.0]]))
+    assert isinstance(state["exp_avg"], torch.Tensor)
 
 
 def test_a_step_computed_by_hand() -> None:
@@ -108,6 +143,8 @@ def test_plan_errors() -> None:
 
 def test_what_is_kept() -> None:
     """A matrix of 8 × 4 with rank 2: two moments of 8 × 2 and a subspace of 4 × 2; the embedding has Adam's two."""
-    values = {"galore_target": ("all",), "galore_rank": 2, "galore_quantize": False}
+    values = {"galore_target": ("all",), "galore_rank": 2, "galore_quantize": False, "galore_8bit": False}
     shapes = {"model.layers.0.mlp.up_proj.weight": (8, 4), "model.embed_tokens.weight": (16, 4)}
     assert count_states(shapes, values.__getitem__) == pytest.approx((2 * 16 + 8 + 2 * 64) / (32 + 64))
+    eight = count_states(shapes, {**values, "galore_8bit": True}.__getitem__)
+    assert eight == pytest.approx(((2 * 16 + 2 * 64) * 8.125 / 32 + 8) / (32 + 64))

@@ -7,6 +7,9 @@ from typing import Any
 
 from tunesmith.projected_states import ADAM, Shape, count_projected
 
+#: Eight bits, and a scale of 32 for every 256 of them, over 32.
+EIGHT_BITS = (8 + 32 / 256) / 32
+
 
 def count_states(shapes: Mapping[str, Shape], value: Callable[[str], Any]) -> float:
     """Numbers kept for each number that learns, when all weights do.
@@ -18,6 +21,7 @@ def count_states(shapes: Mapping[str, Shape], value: Callable[[str], Any]) -> fl
     def kept(shape: Shape) -> float:
         rank = min(value("galore_rank"), *shape)
         bits = 4 / 32 if value("galore_quantize") else 1.0
-        return ADAM * rank * max(shape) + bits * rank * min(shape)
+        return held * rank * max(shape) + bits * rank * min(shape)
 
-    return count_projected(shapes, value("galore_target"), kept)
+    held = ADAM * (EIGHT_BITS if value("galore_8bit") else 1)
+    return count_projected(shapes, value("galore_target"), kept, held)

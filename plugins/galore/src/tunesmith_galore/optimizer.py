@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tunesmith.errors import TunesmithError
 from tunesmith.runtime.low_rank import Subspace, leading
 from tunesmith.runtime.projected_optimizer import ProjectedOptimizer
-from tunesmith.runtime.weight_by_weight import Rule, adam_direction, adamw, decay
+from tunesmith.runtime.weight_by_weight import Rule, adam_direction, decay
 
 from tunesmith_galore.four_bits import grow, shrink
 from tunesmith_galore.options import GaloreOptions
@@ -42,18 +44,36 @@ class GaloreOptimizer(ProjectedOptimizer):
         }
 
     def rule(self, projected: Iterable[torch.Tensor], arguments: Any) -> Rule:
-        """GaLore's step."""
-        return step
+        """GaLore's step, over moments in as many bits as ``galore_8bit`` says.
+
+        :raises TunesmithError: bitsandbytes is not installed.
+        """
+        if not self.options.galore_8bit:
+            return step
+        try:
+            from tunesmith_galore.eight_bits import direction
+        except ImportError as error:
+            raise TunesmithError("galore_8bit needs the package bitsandbytes.", "pip install bitsandbytes") from error
+        return partial(step, direction=direction)
 
 
-def step(weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
-    """``w ← w − lr · α · P Adam(Pᵀ G)`` (Zhao et al. 2024, arXiv:2403.03507, Algorithm 2), with decoupled weight decay."""
+def step(
+    weight: torch.Tensor,
+    gradient: torch.Tensor,
+    state: dict[str, Any],
+    group: Mapping[str, Any],
+    direction: Callable[..., torch.Tensor] = adam_direction,
+) -> None:
+    """``w ← w − lr · α · P Adam(Pᵀ G)`` (Zhao et al. 2024, arXiv:2403.03507, Algorithm 2), with decoupled weight decay.
+
+    :param direction: Adam's, from a gradient, the state and the group.
+    """
+    decay(weight, group)
     if "rank" not in group:
-        adamw(weight, gradient, state, group)
+        weight.add_(direction(gradient, state, group), alpha=-group["lr"])
         return
     space = subspace(gradient, state, group)
-    decay(weight, group)
-    weight.add_(space.up(adam_direction(space.down(gradient), state, group)), alpha=-group["lr"] * group["scale"])
+    weight.add_(space.up(direction(space.down(gradient), state, group)), alpha=-group["lr"] * group["scale"])
 
 
 def subspace(gradient: torch.Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> Subspace:

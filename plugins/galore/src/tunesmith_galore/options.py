@@ -27,3 +27,4 @@ class GaloreOptions:
     galore_quantize: Annotated[
         bool, "Hold subspaces in 4 bits, and look for new ones half as often where they stay alike (of Q-GaLore)."
     ] = False
+    galore_8bit: Annotated[bool, "Hold Adam's moments in 8 bits (of Q-GaLore); needs the package bitsandbytes."] = False

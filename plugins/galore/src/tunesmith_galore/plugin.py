@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tunesmith import OptimizerSpec, Problem, Switch, hookimpl
+from tunesmith.errors import Lacking
 from tunesmith.update_checks import update_problems
 
 if TYPE_CHECKING:
@@ -40,3 +42,6 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     if plan["galore_quantize"] and plan["galore_proj_type"] == "full":
         where = plan.settings["galore_quantize"].origin
         yield Problem(where, "galore_quantize has no galore_proj_type: full", "Write galore_proj_type: std")
+    if plan["galore_8bit"] and find_spec("bitsandbytes") is None:
+        what = "galore_8bit needs the package bitsandbytes, which is not installed"
+        yield Lacking(plan.settings["galore_8bit"].origin, what, "pip install bitsandbytes")
