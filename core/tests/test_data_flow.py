@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FuturesTimeout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 from tunesmith import TunesmithError
+from tunesmith.config import Setting
 from tunesmith.data.arrays import verify
 from tunesmith.data.conversation import Conversation, Text, Turn
 from tunesmith.data.dataset_info import describe
@@ -837,3 +839,28 @@ def test_the_report_counts_and_survives_json(road: Road) -> None:
     shown = table(report)
     assert "pairs (train)" in shown
     assert f"train: 20 examples, {source.tokens:,} tokens" in shown
+
+
+def test_of_machines_that_share_a_folder_the_first_prepares_and_the_others_wait(road: Road) -> None:
+    plan = road.plan("pairs", data_shared_file_system=True)
+    numbered = {number: replace(plan, settings={**plan.settings, **number_of(number)}) for number in (0, 1)}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(prepare, numbered[1], road.plugins)
+        with pytest.raises(FuturesTimeout):
+            waiting.result(0.5)
+        first = prepare(numbered[0], road.plugins)
+        second = waiting.result(30)
+    assert second.train == first.train
+    assert (first.report.cached, second.report.cached) == (False, True)
+
+
+def test_a_folder_that_machines_do_not_share_is_named_when_waiting_ends(road: Road) -> None:
+    plan = road.plan("pairs", data_shared_file_system=True)
+    alone = replace(plan, settings={**plan.settings, **number_of(1, ddp_timeout=0)})
+    with pytest.raises(TunesmithError, match=r"the first machine has not prepared .*cache.* within 0 seconds") as told:
+        prepare(alone, road.plugins)
+    assert "data_cache_dir" in str(told.value.hint)
+
+
+def number_of(machine: int, **more: int) -> dict[str, Setting]:
+    return {key: Setting(value, "by hand", "hand", given=True) for key, value in {"node_rank": machine, **more}.items()}

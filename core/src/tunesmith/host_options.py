@@ -114,6 +114,7 @@ class DataOptions:
     template_date: Annotated[str | None, "Day that templates print, as in 2025-03-01; null is the template's own."] = None
     tokenized_path: Annotated[str | None, "Folder of prepared data to read, or to write when it is not there."] = None
     data_cache_dir: Annotated[str | None, "Where prepared data is kept."] = None
+    data_shared_file_system: Annotated[bool, "All machines see the same data cache: one prepares, the others wait."] = False
 
 
 @dataclass(frozen=True)

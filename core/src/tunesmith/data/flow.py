@@ -14,6 +14,7 @@ from pathlib import Path
 from tunesmith.data.arrays import MANIFEST, read_manifest, staged, write_manifest
 from tunesmith.data.cache import Key, check_named, fingerprint, locked
 from tunesmith.data.dataset_rows import check_source, write_rows
+from tunesmith.data.machines import wait, waits_for_another
 from tunesmith.data.mix import check_mix
 from tunesmith.data.preparation import Job, Preparation, Progress, make_job, run_key
 from tunesmith.data.report import Report, SourceReport
@@ -76,6 +77,8 @@ def _prepare_all(preparation: Preparation, jobs: Sequence[Job]) -> Prepared:
     folder = places.run_of(key)
     if places.named and not preparation.anew:
         check_named(places.runs, key)  # before the lock, which is a file in there
+    if waits_for_another(preparation.plan):
+        wait(preparation.plan, folder, lambda: _is_done(preparation, folder, key))
     with locked(folder):
         done = _is_done(preparation, folder, key)
         if not done:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from tunesmith.contracts import Renderer, Source
 from tunesmith.data.cache import Key, Places, rows_key, stream_key
 from tunesmith.data.learning import Learning
+from tunesmith.data.machines import waits_for_another
 from tunesmith.data.tokens import Encoder, make_encoder, tokenizer_folder
 from tunesmith.data.work import Wishes
 from tunesmith.host_options import DataOptions
@@ -64,8 +65,9 @@ class Preparation:
 
     @property
     def anew(self) -> bool:
-        """Prepare although it was done before: asked for, and only by the first process of a machine."""
-        return self.options.overwrite_cache and os.environ.get("LOCAL_RANK", "0") == "0"
+        """Prepare although it was done before: asked for, and only by the first process of a machine that prepares."""
+        first = os.environ.get("LOCAL_RANK", "0") == "0"
+        return self.options.overwrite_cache and first and not waits_for_another(self.plan)
 
 
 def make_tools(plan: Plan, plugins: Plugins) -> tuple[Encoder, Renderer | None]:
