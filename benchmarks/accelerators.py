@@ -1,11 +1,16 @@
 """Peak memory and step time of what saves memory, against the plain run: ``python benchmarks/accelerators.py``.
 
 A model with a large vocabulary and few layers, in float32 on the processor: logits are what takes memory. Each variant is
-a process of its own; peak memory is the highest resident set less that before the first step. Step times are medians.
+a process of its own; peak memory is the highest resident set less that before the first step. Step times are medians of
+processor time, so that other work on the machine counts little.
+
+    python benchmarks/accelerators.py                                # about three minutes
+    python benchmarks/accelerators.py --only chunked_cross_entropy
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import statistics
@@ -53,7 +58,7 @@ def one(keys: dict[str, Any]) -> dict[str, Any]:
     plan = small_plan(folder, plugins, "sft", picked=picked, **given)
     session = small_session(plan, plugins, SmallStore(small_rows(ROWS * STEPS, lengths=(LENGTH, LENGTH))))
     before, times = _peak(), []
-    session.plugins.step_ended = lambda *_: times.append(time.perf_counter())  # type: ignore[method-assign]
+    session.plugins.step_ended = lambda *_: times.append(time.process_time())  # type: ignore[method-assign]
     session.trainer.run(session)
     steps = [later - earlier for earlier, later in pairwise(times)]
     return {"memory": _peak() - before, "step": statistics.median(steps), "losses": small_losses(session)}
@@ -65,9 +70,17 @@ def _peak() -> int:
 
 def main() -> None:
     """Every variant, and its ratios to the plain run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=list(VARIANTS), nargs="*", default=list(VARIANTS))
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.measure:
+        print(json.dumps(one(VARIANTS[wanted.measure])))
+        return
     found: dict[str, dict[str, Any]] = {}
-    for name, keys in VARIANTS.items():
-        done = subprocess.run([sys.executable, __file__, json.dumps(keys)], capture_output=True, text=True, check=True)
+    for name in dict.fromkeys(("plain", *wanted.only)):
+        command = [sys.executable, __file__, "--measure", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         found[name] = json.loads(done.stdout.splitlines()[-1])
     plain = found["plain"]
     print(f"{'':24}{'memory':>10}{'of plain':>10}{'step':>9}{'of plain':>10}{'loss differs by':>17}")
@@ -79,7 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(one(json.loads(sys.argv[1]))))
-    else:
-        main()
+    main()

@@ -5,7 +5,7 @@ Ours is a whole run of the stage ``sft``; by hand is the library's own call (pef
 would write, or that loop on our model where no library has the tuner. Processor time, median over steps, the first left out;
 memory is what the process grew by beyond its libraries.
 
-    python benchmarks/tuners.py                               # a dozen tuners, about eight minutes
+    python benchmarks/tuners.py                               # a dozen tuners, eight to ten minutes
     python benchmarks/tuners.py --only full lora --steps 60
 """
 
@@ -192,7 +192,7 @@ def main() -> int:
     """Print a line for each tuner; status 1 when more than ``--limit`` of a step is neither forward, backward nor optimizer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=list(CASES), nargs="*", default=list(CASES))
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--limit", type=float, default=0.03, help="largest share of a step that may not be work")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
