@@ -17,7 +17,7 @@ from tunesmith.model_names import templates_for
 from tunesmith.planning.attention import choose_attention
 from tunesmith.planning.draft import Draft
 from tunesmith.planning.spreading import choose_spread
-from tunesmith.planning.stacks import choose_stack
+from tunesmith.planning.stacks import choose_stack, server_of
 from tunesmith.registry import Offer, Owner
 from tunesmith.specs import AXES, BackendSpec, Switch, TemplateSpec
 
@@ -34,6 +34,8 @@ def choose(draft: Draft) -> None:
     choose_stack(draft)
     for axis, offer in draft.offers:
         check_packages(draft, axis, offer)
+    if draft.devices > 1 and "launchers" not in draft.command.picks and server_of(draft) is None:
+        draft.notices.append(f"one process uses one of the {draft.devices} devices here")
 
 
 @cache
@@ -246,8 +248,6 @@ def _detect(draft: Draft, axis: str) -> None:
             why = "detected" + (f" ({'; '.join(reasons)})" if reasons else "")
             draft.pick(axis, offer, why)
             draft.devices = max(1, probe.devices)
-            if probe.devices > 1 and "launchers" not in draft.command.picks:
-                draft.notices.append(f"one process uses one of the {probe.devices} devices here")
             return
         reasons.append(f"no {offer.spec.name}: {probe.reason}")
     packages = sorted(set(draft.plugins.catalogue.names(axis).values()))

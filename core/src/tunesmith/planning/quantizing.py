@@ -11,7 +11,7 @@ from tunesmith.plan import ModelWish
 from tunesmith.planning.choose import check_packages, choose_named, whence
 from tunesmith.planning.draft import Draft, roles_of
 from tunesmith.planning.models import find_in
-from tunesmith.planning.stacks import require_stack
+from tunesmith.planning.stacks import require_stack, server_of
 from tunesmith.registry import Offer
 from tunesmith.specs import POLICY, QuantizerSpec
 
@@ -46,6 +46,10 @@ def bits_key(draft: Draft, name: str) -> str:
 def _quantized(draft: Draft, wish: ModelWish) -> ModelWish:
     folder = find_in(draft, str(wish.path)).folder
     held = quantization_of(read_json(folder, "config.json")) if folder is not None and not draft.problems else {}
+    if held and (server := server_of(draft)) is not None:
+        method = held["quant_method"]
+        draft.notices.append(f"{wish.path} holds weights quantised by {method}; {server.name} reads them by itself")
+        return wish
     if held:
         offer = _reader(draft, wish, held)
     else:

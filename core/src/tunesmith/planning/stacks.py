@@ -6,7 +6,7 @@ from typing import Any
 
 from tunesmith.planning.draft import Draft
 from tunesmith.registry import Offer
-from tunesmith.specs import StackSpec
+from tunesmith.specs import EngineSpec, StackSpec
 from tunesmith.stacks import place
 
 
@@ -30,6 +30,12 @@ def require_stack(draft: Draft, key: str, name: str) -> None:
         _check_ready(draft, key, spec)
     elif name:
         draft.lacks(key, f"the stack {name} is needed, which no plugin describes", "Install its package.")
+
+
+def server_of(draft: Draft) -> EngineSpec | None:
+    """The engine of the run, where it is a server: it loads models by itself, on as many devices as it is told."""
+    servers = {offer.spec.name for offer in draft.plugins.stacks if offer.spec.kind == "server"}
+    return next((spec for spec in draft.picked("engines") if spec.stack in servers), None)
 
 
 def _choose(draft: Draft, name: str, wanting: Any) -> None:
