@@ -20,7 +20,7 @@ from tunesmith.testing.small_run import (
 from tunesmith.testing.together import Seen, Trial, together
 from tunesmith_badam.blocks import block_of
 
-pytest.importorskip("deepspeed", reason="deepspeed is not installed")
+pytest.importorskip("tunesmith_deepspeed.strategy", reason="the strategy deepspeed is not installed", exc_type=ImportError)
 
 MODULES = {"badam": "tunesmith_badam.plugin", "deepspeed": "tunesmith_deepspeed.plugin"}
 ZERO: dict[str, Any] = {
