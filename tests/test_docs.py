@@ -134,6 +134,7 @@ def workplace(follow: Follow, tmp_path_factory: pytest.TempPathFactory) -> Path:
     started = follow(ROOT / "docs" / "getting-started.md")[0]
     shutil.copytree(started / "tiny-qwen3", folder / "tiny-qwen3")
     make_tiny("qwen3-moe", folder / "tiny-qwen3-moe")
+    make_tiny("gpt-oss", folder / "tiny-gpt-oss")
     return folder
 
 
