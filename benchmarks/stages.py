@@ -1,10 +1,14 @@
 """The stages one by one: what a step costs beyond forward, backward and optimizer, and the first losses beside LLaMA-Factory's.
 
     python benchmarks/stages.py                                             # own time, a minute or two
+    python benchmarks/stages.py --scaling                                   # two processes over one, a minute or two
     python benchmarks/stages.py --peer-python /path/to/peer/bin/python      # losses, about half a minute a line
 
 Own time: 8 million parameters, bfloat16, one thread, processor time, medians over steps. Passes of a reference model are
 forward passes, and counted as such.
+
+Scaling: rows per second of two processes over those of one, a thread and as many rows of a step to each, the better of two runs
+that take turns. It needs two cores that nobody else uses.
 
 Losses: both programs read the same files with the same seed in float32, as `parity.py` does. What is made to agree: the value
 head is one that both read, without the dropout that the peer's has; with an adapter our reference model is named, since the
@@ -33,6 +37,7 @@ from parity import OURS, PEERS, PEERS_VICUNA, adapter, losses, prepare
 from train_step import SIZES, VOCABULARY, timed
 from tunesmith.data.conversation import Tokens
 from tunesmith.testing.small_run import SmallStore, small_model, small_plan, small_plugins, small_session
+from tunesmith.testing.together import Trial, together
 
 PLUGINS = {name: f"tunesmith_{name}.plugin" for name in ("sft", "reward", "preference", "full", "lora")}
 #: How much a step may hold beside work.
@@ -56,6 +61,8 @@ class Case:
 
 #: Rows of a step.
 ROWS = 4
+#: Rows that each process has in a step, where scaling is measured: short ones.
+BATCH = 48
 CASES = (
     Case("pt", keys={"packing": False}),
     Case("sft", keys={"use_dft_loss": True}),
@@ -96,6 +103,34 @@ def own_time(stage: str, tuner: str, steps: int) -> float:
         plan = small_plan(folder, plugins, stage, picked={"tuners": tuner}, **keys)
         session = small_session(plan, plugins, rows(stage, steps, length // (2 if stage in ("rm", "dpo", "kto") else 1)))
         return timed(session).outside
+
+
+# ---- scaling ---------------------------------------------------------------------------------------------------------
+
+
+def scaling(stage: str, steps: int) -> float:
+    """Rows per second of two processes over those of one."""
+    width, layers, length = SIZES[8]
+    best = {1: 0.0, 2: 0.0}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shape = {"hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": layers, "num_attention_heads": 8}
+        small_model(folder / "model", vocab_size=VOCABULARY, num_key_value_heads=8, max_position_embeddings=length, **shape)
+        for turn in range(2):
+            for processes in best:
+                out = folder / f"{turn}-{processes}"
+                best[processes] = max(best[processes], _rows_per_second(folder, out, (stage, processes, steps)))
+    return best[2] / best[1]
+
+
+def _rows_per_second(folder: Path, out: Path, what: tuple[str, int, int]) -> float:
+    stage, processes, steps = what
+    keys: dict[str, Any] = {"per_device_train_batch_size": BATCH, "learning_rate": 1e-5, "max_steps": steps}
+    plan = small_plan(folder, small_plugins(**PLUGINS), stage, picked={"tuners": "full"}, output_dir=str(out), **keys)
+    names = ("chosen", "rejected") if stage in ("rm", "dpo") else ("tokens",)
+    together([Trial(plan, PLUGINS, BATCH * processes * 2, sequences=names)], out / "processes", processes)
+    lines = json.loads((out / "trainer_state.json").read_text())["log_history"]
+    return float(next(line["train_samples_per_second"] for line in lines if "train_samples_per_second" in line))
 
 
 # ---- losses ----------------------------------------------------------------------------------------------------------
@@ -184,6 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--only", help="cases whose name holds this")
     options = parser.parse_args()
     bad = False
@@ -193,6 +229,10 @@ def main() -> int:
             bad |= case.close is not None and worst > case.close
             print(f"{case.name:60} largest difference {worst:.1e}", flush=True)
         return int(bad)
+    if options.scaling:
+        for stage in ("sft", "dpo"):
+            print(f"{stage:4} two processes over one: {scaling(stage, options.steps):.2f}", flush=True)
+        return 0
     import torch
 
     torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
+from accelerate.utils import is_peft_model, model_has_dtensor
 from transformers import Trainer
 from trl import DistillationTrainer, GRPOTrainer, RLOOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -90,7 +90,8 @@ class GroupTrainer(PromptTrainer):
             self.ref_model: Any = SWITCHED_OFF
         elif reference is not None:
             add_fused_lm_head(reference, temperature=self.temperature)
-            self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
+            moved = not model_has_dtensor(reference)  # weights in parts lie where their strategy has put them
+            self.ref_model = self.accelerator.prepare_model(reference, device_placement=moved, evaluation_mode=True)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """How likely each token of the answers is to a model."""
