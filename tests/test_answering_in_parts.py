@@ -24,7 +24,7 @@ RUNS: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "predicted": ("sft", "tokens", PREDICTED, 6),
     "drawn": ("grpo", "prompt", DRAWN, 0),
 }
-CASES = [(way, run) for run in RUNS for way in WAYS]
+CASES = [(way, run) for way in WAYS for run in RUNS]  # DeepSpeed last: what it leaves in a process disturbs others
 
 
 def plan_for(folder: Path, way: str, run: str) -> Plan:
