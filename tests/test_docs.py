@@ -135,6 +135,7 @@ def workplace(follow: Follow, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(started / "tiny-qwen3", folder / "tiny-qwen3")
     make_tiny("qwen3-moe", folder / "tiny-qwen3-moe")
     make_tiny("gpt-oss", folder / "tiny-gpt-oss")
+    make_tiny("qwen2-vl", folder / "tiny-qwen2-vl")
     return folder
 
 

@@ -443,7 +443,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         (
             (Turn("user", (Media("image", "a.png"),)),),
             (),
-            r"Turn 1 \(user\) holds media .image., and this is a template for text",
+            r"Turn 1 \(user\) holds media .image., and the template 'plain' has no place for images",
         ),
         ((Turn("user", (Call("f", {}),)),), (), r"Turn 1 \(user\) holds a call"),
         ((ASK, Turn("assistant", (Text("x"), Thought("hm")))), (), r"Turn 2 \(assistant\) thinks after it spoke"),

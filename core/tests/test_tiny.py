@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 from tunesmith.cli.tiny import tiny
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.tiny import families, make_tiny
@@ -29,6 +29,8 @@ MODEL_TYPES = {
     "phi": "phi3",
     "deepseek-v3": "deepseek_v3",
     "gpt-oss": "gpt_oss",
+    "qwen2-vl": "qwen2_vl",
+    "llava": "llava",
 }
 TEXTS = (
     "The quick brown fox jumps over 13 lazy dogs.",
@@ -57,7 +59,8 @@ def test_every_named_architecture_is_there() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_load_completely_and_generate(made: Any, family: str) -> None:
     folder = made(family)
-    model, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    kind = AutoModelForImageTextToText if families()[family].sees else AutoModelForCausalLM
+    model, report = kind.from_pretrained(folder, output_loading_info=True)
     assert model.config.model_type == MODEL_TYPES[family]
     assert not any(report.values()), report
     assert 0.5e6 < (folder / "model.safetensors").stat().st_size < 5e6
@@ -92,7 +95,7 @@ def test_special_tokens_are_the_familys_own(made: Any, family: str) -> None:
         assert tokenizer.decode(ids, skip_special_tokens=True) == ("" if token in facts.special else token)
     starts = [tokenizer.bos_token_id] if facts.add_bos else []
     assert tokenizer("").input_ids == starts
-    assert config.vocab_size == len(tokenizer) == 2048
+    assert config.get_text_config().vocab_size == len(tokenizer) == 2048
     assert config.eos_token_id == tokenizer.convert_tokens_to_ids(list(facts.stop))
     assert tokenizer.eos_token_id in config.eos_token_id
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from tunesmith import launch, planning, settings
 from tunesmith.config import RunConfig
 from tunesmith.contracts import Engine, Outcome
+from tunesmith.data.conversation import Media
 from tunesmith.dialogue import Dialogue, sampling_of
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins, switched_off
@@ -67,13 +68,13 @@ class Chat:
         self._engine.start(self.plan)
         self._dialogue = Dialogue(self._engine, sampling_of(self.plan), system)
 
-    def ask(self, text: str) -> str:
-        """Say something and return the whole answer as plain text."""
-        return "".join(self.stream(text))
+    def ask(self, text: str, media: Sequence[Media] = ()) -> str:
+        """Say something and return the whole answer as plain text. ``media`` is shown before the words."""
+        return "".join(self.stream(text, media))
 
-    def stream(self, text: str) -> Iterator[str]:
-        """Say something and yield the answer as it comes."""
-        return self._dialogue.say(text)
+    def stream(self, text: str, media: Sequence[Media] = ()) -> Iterator[str]:
+        """Say something and yield the answer as it comes. ``media`` is shown before the words."""
+        return self._dialogue.say(text, media)
 
     def clear(self) -> None:
         """Forget the conversation; the system prompt stays."""

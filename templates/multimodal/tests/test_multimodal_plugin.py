@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tunesmith.testing import PluginSuite
 
 
@@ -9,3 +11,4 @@ class TestMultimodalPlugin(PluginSuite):
     """The plugin as every plugin."""
 
     plugin = "multimodal"
+    folder = Path(__file__).parents[1]

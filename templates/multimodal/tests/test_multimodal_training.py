@@ -38,42 +38,6 @@ def losses(out: Path) -> list[float]:
     return [entry["loss"] for entry in history if "loss" in entry]
 
 
-@pytest.fixture(scope="module")
-def trained(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model after it has learned colours, with its tower learning along."""
-    out = tmp_path_factory.mktemp("trained")
-    keys = {
-        "model_name_or_path": str(place / "qwen2-vl"),
-        "template": "qwen2_vl",
-        "finetuning_type": "full",
-        "dataset": "train",
-        "eval_dataset": "held",
-        "do_train": True,
-        "do_eval": True,
-        "do_predict": True,
-        "predict_with_generate": True,
-        "do_sample": False,
-        "max_new_tokens": 6,
-        "dataset_dir": str(place),
-        "media_dir": str(place / "pictures"),
-        "data_cache_dir": str(out / "cache"),
-        "output_dir": str(out),
-        "freeze_vision_tower": False,
-        "freeze_multi_modal_projector": False,
-        "per_device_train_batch_size": 8,
-        "num_train_epochs": 5,
-        "save_steps": 60,
-        "learning_rate": 3e-3,
-        "lr_scheduler_type": "cosine",
-        "logging_steps": 1,
-        "cutoff_len": 512,
-        "disable_gradient_checkpointing": True,
-        "disable_tqdm": True,
-    }
-    api.train(keys)
-    return out
-
-
 def test_it_has_to_look_and_does(trained: Path) -> None:
     found = json.loads((trained / "all_results.json").read_text())
     assert found["predict_exact_match"] > 0.8  # of four colours that it has not seen in these shades and sizes

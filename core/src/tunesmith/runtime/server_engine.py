@@ -145,6 +145,9 @@ class ServerEngine(Engine):
 
     def encode(self, conversation: Conversation) -> tuple[int, ...]:
         """The ids that generation starts from: exactly those that training would have produced."""
+        if conversation.media:
+            what = f"The engine {self.name} cannot be shown {conversation.media[0].kind}s yet."
+            raise TunesmithError(what, "Pick an infer_backend that can.")
         return self.words.encoder.ids(self.renderer.render(conversation, generation_prompt=True))
 
     def adapters(self) -> tuple[str, ...]:

@@ -59,7 +59,8 @@ def prepare(service: Service, body: ChatRequest) -> Chat:
     with MediaDesk(service.options) as media:
         conversation = _conversation(body, choice, media)
         ids = encoded(service, conversation)
-    return Chat(make_job("chatcmpl", body, [ids], sampling, adapter), choice, service, conversation.thinking)
+        job = make_job("chatcmpl", body, [ids], sampling, adapter, media.kept(conversation))
+    return Chat(job, choice, service, conversation.thinking)
 
 
 def encoded(service: Service, conversation: Conversation) -> tuple[int, ...]:

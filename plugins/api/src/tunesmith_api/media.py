@@ -10,8 +10,11 @@ import base64
 import binascii
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
+
+from tunesmith.data.conversation import Conversation, Media
 
 from tunesmith_api.errors import ApiError, bad
 from tunesmith_api.fetching import fetch
@@ -60,6 +63,10 @@ class MediaDesk:
         if scheme in ("http", "https"):
             return self._kept(self._fetched(url, param), kind, param)
         return self._local(url.removeprefix("file://") if scheme == "file" else url, kind, param)
+
+    def kept(self, conversation: Conversation) -> tuple[Media, ...]:
+        """The media of a conversation with their bytes, which outlive the files that were made for it."""
+        return tuple(replace(one, data=Path(one.path).read_bytes()) for one in conversation.media)
 
     def _fetched(self, url: str, param: str) -> bytes:
         if not self._options.api_media_urls:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunesmith.contracts import Delta, Engine, Request, Sampling, TokenLogprob
+from tunesmith.data.conversation import Media
 from tunesmith.data.tokens import make_encoder
 from tunesmith.dialogue import sampling_of
 from tunesmith.errors import TunesmithError
@@ -120,11 +121,18 @@ class Job:
         return bool(self.body.stream_options and self.body.stream_options.include_usage)
 
 
-def make_job(kind: str, body: Generation, prompts: Sequence[tuple[int, ...]], sampling: Sampling, adapter: str | None) -> Job:
-    """A job that answers each prompt as often as ``n`` says."""
+def make_job(
+    kind: str,
+    body: Generation,
+    prompts: Sequence[tuple[int, ...]],
+    sampling: Sampling,
+    adapter: str | None,
+    media: tuple[Media, ...] = (),
+) -> Job:
+    """A job that answers each prompt as often as ``n`` says. ``media``: what is seen in the only prompt."""
     count = body.n or 1
     rows = [ids for ids in prompts for _ in range(count)]
-    requests = tuple(Request(str(at), ids, numbered(sampling, at % count), adapter) for at, ids in enumerate(rows))
+    requests = tuple(Request(str(at), ids, numbered(sampling, at % count), adapter, media) for at, ids in enumerate(rows))
     return Job(f"{kind}-{uuid.uuid4().hex}", body, requests, sum(map(len, prompts)))
 
 

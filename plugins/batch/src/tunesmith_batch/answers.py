@@ -47,7 +47,7 @@ class Asker:
     def _ask(self, line: Line, question: Question) -> dict[str, Any]:
         engine = self.engine
         ids = engine.encode(question.conversation)
-        request = Request(str(line.number), ids, question.sampling, question.adapter)
+        request = Request(str(line.number), ids, question.sampling, question.adapter, question.conversation.media)
         deltas = list(engine.generate([request]))
         if not deltas or deltas[-1].finish == "cancelled":
             raise Stopped

@@ -135,6 +135,8 @@ class HuggingfaceEngine(Engine):
         if request.media and self.renderer.media is None:
             what = f"Request {request.id!r} holds {request.media[0].kind}s, and this model reads text only."
             raise TunesmithError(what, "Its folder has no processor, or no plugin that reads them is installed.")
+        if not request.media and self.renderer.media is not None:
+            self.renderer.media.inputs(torch.tensor([request.ids]), ())  # a placeholder that stands for nothing
         if not request.ids:
             raise TunesmithError(f"Request {request.id!r} has no tokens to continue.", "Encode a conversation first.")
         if loaded.context is not None and len(request.ids) >= loaded.context:

@@ -94,7 +94,9 @@ class ImageReader(MediaReader):
 
     def inputs(self, ids: torch.Tensor, media: Sequence[Media]) -> dict[str, Any]:
         """See :meth:`tunesmith.contracts.MediaReader.inputs`."""
+        processor = self._processor
         if not media:
+            self._check(processor, ids, (), media)
             return {}
         import torch
         from transformers import BatchFeature
@@ -103,7 +105,6 @@ class ImageReader(MediaReader):
         from tunesmith_multimodal.processors import process
 
         limits = (self._options.image_min_pixels, self._options.image_max_pixels)
-        processor = self._processor
         try:
             seen, texts = process(processor, [open_image(one, *limits) for one in media])
         except ValueError as error:
@@ -122,8 +123,9 @@ class ImageReader(MediaReader):
         there = sum(int((ids == mark).sum()) for mark in marks)
         if wanted != there:
             names = ", ".join(one.path for one in media[:3])
-            what = f"Images take {wanted} tokens, and their rows hold {there}: one of {names} is not what it was."
-            raise TunesmithError(what, "Prepare the data anew: overwrite_cache: true")
+            why = f"one of {names} is not what it was" if media else "they are not there"
+            what = f"Images take {wanted} tokens, and their rows hold {there}: {why}."
+            raise TunesmithError(what, "Prepare the data anew: overwrite_cache: true" if media else "")
 
     # -- weights -------------------------------------------------------------------------------------------------------
 

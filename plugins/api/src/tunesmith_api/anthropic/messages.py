@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunesmith.data.conversation import Call
+from tunesmith.data.conversation import Call, Media
 from tunesmith.errors import TunesmithError
 
 from tunesmith_api.anthropic.protocol import Counted, MessagesRequest, ThinkingOn
@@ -37,9 +37,9 @@ def prepare(service: Service, body: MessagesRequest) -> Chat:
         raise bad("budget_tokens must be below max_tokens, which thought and answer share.", "thinking.budget_tokens")
     same = ("model", "max_tokens", "temperature", "top_k", "top_p")
     plain = Generation(**{name: getattr(body, name) for name in same}, stop=body.stop_sequences or None)
-    ids, choice, thinking = _encoded(service, body)
+    ids, choice, thinking, media = _encoded(service, body)
     sampling = replace(sampling_for(plain, service.run, service.vocabulary), schema=choice.schema)
-    return Chat(make_job("msg", plain, [ids], sampling, adapter), choice, service, thinking)
+    return Chat(make_job("msg", plain, [ids], sampling, adapter, media), choice, service, thinking)
 
 
 def count_tokens(service: Service, body: Counted) -> int:
@@ -48,11 +48,11 @@ def count_tokens(service: Service, body: Counted) -> int:
     return len(_encoded(service, body)[0])
 
 
-def _encoded(service: Service, body: Counted) -> tuple[tuple[int, ...], Choice, bool | None]:
+def _encoded(service: Service, body: Counted) -> tuple[tuple[int, ...], Choice, bool | None, tuple[Media, ...]]:
     choice = choice_of(body)
     with MediaDesk(service.options) as media:
         conversation = conversation_of(body, choice, media)
-        return encoded(service, conversation), choice, conversation.thinking
+        return encoded(service, conversation), choice, conversation.thinking, media.kept(conversation)
 
 
 def message(chat: Chat, said: Said) -> dict[str, Any]:
