@@ -67,6 +67,7 @@ CASES = (
     Case("pt", keys={"packing": False}),
     Case("sft", keys={"use_dft_loss": True}),
     Case("sft", keys={"use_eaft_loss": True}),
+    Case("sft", keys={"use_asft_loss": True}),
     Case("rm"),
     Case("rm", "lora"),
     *(Case("dpo", keys={"pref_loss": loss}) for loss in ("sigmoid", "hinge", "ipo", "kto_pair", "orpo", "simpo")),

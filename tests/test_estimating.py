@@ -16,7 +16,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     make_tiny("qwen3", folder / "model")
     (folder / "rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
-    (folder / "dataset_info.json").write_text('{"rows": {"file_name": "rows.jsonl"}}')
+    (folder / "pairs.jsonl").write_text('{"instruction": "a", "chosen": "b", "rejected": "c"}\n')
+    sides = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
+    pairs = {"file_name": "pairs.jsonl", "ranking": True, "columns": sides}
+    (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.jsonl"}, "pairs": pairs}))
     lines = ["model_name_or_path: model", "dataset: rows", "dataset_dir: .", "template: qwen3", "output_dir: out"]
     (folder / "run.yaml").write_text("\n".join(lines))
     return folder
@@ -41,6 +44,17 @@ def test_every_cell_is_the_plan_of_its_keys(capsys: pytest.CaptureFixture[str]) 
     parts = json.loads(capsys.readouterr().out)["estimate"]["parts"]
     (cell,) = [one for one in cells if [f"{key}={one[key]}" for key in (w.partition("=")[0] for w in keys)] == keys]
     assert cell["bytes"] == sum(parts.values())
+
+
+def test_both_answers_of_a_pair_count(capsys: pytest.CaptureFixture[str]) -> None:
+    """They go through the model together."""
+    found = []
+    for words in (["stage=sft"], ["stage=dpo", "dataset=pairs"]):
+        assert main(["plan", "run.yaml", *words, "finetuning_type=lora", "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["estimate"]["parts"])
+    rows, pairs = found
+    assert pairs["logits"] == 2 * rows["logits"]
+    assert pairs["activations"] == 2 * rows["activations"]
 
 
 def test_the_table_grows_to_the_right_and_down(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,8 @@ OPTIMIZER_STATES = {
     "adamw_8bit": 0.5,
 }
 ADAM_STATES = 2.0
+#: Sequences in a row, by kind of example, where they are more than one: both answers go through the model together.
+SEQUENCES = {"preference": 2}
 #: What each process holds a part of, by what the strategy shards.
 SHARED = {"optimizer": ("gradients", "optimizer"), "weights": ("weights", "gradients", "optimizer")}
 
@@ -118,8 +120,13 @@ def _low_precision(draft: Draft) -> bool:
     return any(bool(draft.value(key)) for key in ("bf16", "fp16", "pure_bf16"))
 
 
+def _sequences(draft: Draft) -> int:
+    """How many sequences of a row a stage computes at once."""
+    return max((SEQUENCES.get(kind, 1) for spec in draft.picked("trainers") for kind in spec.wants), default=1)
+
+
 def _activations(draft: Draft, shape: ModelShape) -> dict[str, int]:
-    tokens = int(draft.value("per_device_train_batch_size") or 1) * int(draft.value("cutoff_len") or 1)
+    tokens = int(draft.value("per_device_train_batch_size") or 1) * int(draft.value("cutoff_len") or 1) * _sequences(draft)
     size = 2 if _low_precision(draft) else 4
     block = tokens * (16 * shape.hidden + 3 * shape.intermediate) * size
     if draft.value("disable_gradient_checkpointing"):

@@ -27,6 +27,7 @@ from tunesmith.runtime.drift import check_drift
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
 from tunesmith.runtime.held_still import hold_still, mark_still
+from tunesmith.runtime.letting_go import let_go
 from tunesmith.runtime.new_tokens import NO_ROWS, grow, grows
 from tunesmith.runtime.processes import first_decides
 from tunesmith.runtime.resuming_spread import check_processes, started_again, written_before
@@ -387,7 +388,7 @@ def reload_policy(session: Session, saved: Path) -> PreTrainedModel:
     """The policy anew, with the weights of one of this run's checkpoints; the old one is let go of first."""
     old = session.models.pop("policy", None)
     if old is not None:
-        old.to("meta")
+        let_go(old)
     session.backend.empty_cache()
     sharing = {role: wish for role, wish in session.plan.models.items() if wish.base_of == "policy"}
     for role in sharing:
