@@ -33,7 +33,7 @@ STAGES: dict[str, Keys] = {
 }
 #: What a stage says of how well it went: a measure that is to grow, or the loss that is to fall.
 MEASURES = {"rm": "eval_accuracy", "dpo": "eval_rewards/margins"}
-QUICK = (("sft", "qlora"), ("rm", "qlora"), ("grpo", "full"))
+QUICK = (("sft", "qlora"), ("rm", "qlora"), ("grpo", "full"), ("grpo", "qlora"))
 MORE = (("sft", "full"), ("rm", "full"), ("dpo", "qlora"), ("ppo", "full"), ("ppo", "qlora"), ("distill", "qlora"))
 REWARDS = ("ppo", "grpo")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from trl.trainer.utils import add_fused_lm_head
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.checkpointing_trainer import SessionTrainer
 from tunesmith.runtime.sampling import EpochSampler
+from tunesmith.runtime.scores import unwrapped
 from tunesmith.runtime.session import Session
 
 from tunesmith_grpo.continuous import answer
@@ -85,13 +87,26 @@ class GroupTrainer(PromptTrainer):
         with _without_copies(session.models["policy"]):
             super().__init__(*args, session=session, **kwargs)
         self.beta: float = beta
-        reference = session.models.get("reference")
-        if reference is session.models["policy"]:
-            self.ref_model: Any = SWITCHED_OFF
+        self.ref_model: Any = None
+        self._take_reference()
+
+    def _take_reference(self) -> None:
+        models = self.session.models
+        reference = models.get("reference")
+        if reference is models["policy"]:
+            self.ref_model = SWITCHED_OFF
         elif reference is not None:
             add_fused_lm_head(reference, temperature=self.temperature)
             moved = not model_has_dtensor(reference)  # weights in parts lie where their strategy has put them
             self.ref_model = self.accelerator.prepare_model(reference, device_placement=moved, evaluation_mode=True)
+
+    def _take_weights(self, best: Path) -> None:
+        """The best weights, in a model that gives log-probabilities as trl had them from the one before."""
+        super()._take_weights(best)
+        add_fused_lm_head(unwrapped(self.model), temperature=self.temperature, outputs=("log_probs", "entropy"))
+        wish = self.session.plan.models.get("reference")
+        if wish is not None and wish.base_of == "policy":
+            self._take_reference()
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """How likely each token of the answers is to a model."""
