@@ -25,7 +25,7 @@ def recipe_of(method: str, bits: int) -> list[Any]:
     if method == "fp8":
         return [QuantizationModifier(scheme="FP8_DYNAMIC", **common)]
     if method == "awq":
-        return [AWQModifier(), QuantizationModifier(scheme="W4A16_ASYM", **common)]
+        return [AWQModifier(), QuantizationModifier(scheme="W4A16", **common)]
     return [GPTQModifier(scheme="W4A16" if bits == 4 else "W8A16", **common)]
 
 
