@@ -282,8 +282,8 @@ def test_a_plugins_switch_is_a_value_of_a_closed_choice(plugin: MakePlugin) -> N
         ("fp8_backend", {"fp8": True}, "train", True),
         ("fp8_backend", {"fp8": False}, "train", False),
         ("fp8", {}, "train", True),
-        ("gradio_share", {}, "train", False),
-        ("gradio_share", {}, "webui", True),
+        ("demo_model", {}, "train", False),
+        ("demo_model", {}, "webui", True),
         ("video_fps", {}, "train", False),
     ],
 )

@@ -57,12 +57,8 @@ class LazyGroup(click.Group):
 
 def _say_where_it_is(name: str, plugins: Plugins) -> None:
     """Raise for a command that a package brings which is not here; any other unknown word is left to the registry."""
-    from tunesmith.planning.choose import planned
-
     if package := plugins.catalogue.names("commands").get(name):
         raise TunesmithError(f"The command {name!r} is not installed.", f"It comes with {package}.")
-    if package := planned()["commands"].get(name):
-        raise TunesmithError(f"The command {name!r} is not built yet.", f"It will come with {package}.")
 
 
 def _plugins(ctx: click.Context) -> Plugins:

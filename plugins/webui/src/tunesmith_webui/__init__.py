@@ -1,0 +1,1 @@
+"""The commands webchat and webui: talk to a model and look after runs in the browser."""

@@ -1,0 +1,108 @@
+"""What the page of runs can do, without the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tunesmith import planning
+from tunesmith.cli.plan_text import plan_text
+from tunesmith.errors import TunesmithError
+from tunesmith.keys import KeyTable
+from tunesmith.past_runs import find_runs, history, is_run, read_run
+from tunesmith.plan import Plan
+from tunesmith.plugins import Plugins
+from tunesmith.settings import gather
+
+from tunesmith_webui.folder import Folder
+from tunesmith_webui.jobs import Job, Jobs
+
+#: Where each command writes.
+OUTPUTS = ("output_dir", "export_dir", "save_dir")
+#: Commands that go on until somebody ends them.
+TALKING = ("chat", "api", "webchat", "webui")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A folder, what is installed, and what was started."""
+
+    plugins: Plugins
+    folder: Folder
+    jobs: Jobs
+
+    def commands(self) -> list[str]:
+        """Commands that run from one file and end by themselves."""
+        offered = [offer.spec for offer in self.plugins.commands]
+        return ["train", *sorted(spec.name for spec in offered if spec.requires and spec.name not in TALKING)]
+
+    def plan(self, command: str, name: str, text: str) -> Plan:
+        """Save the configuration and plan it.
+
+        :raises TunesmithError: it cannot be read, or cannot be run; the message has every problem.
+        """
+        file = self.folder.write(name, text)
+        return planning.make(gather(self.plugins, file), self.plugins, command)
+
+    def explain(self, command: str, name: str, text: str) -> str:
+        """What the configuration would do, as ``tunesmith plan`` says it, or everything that is wrong with it."""
+        try:
+            return plan_text(self.plan(command, name, text))
+        except TunesmithError as error:
+            return f"{error}\n{error.hint or ''}".rstrip()
+
+    def start(self, command: str, name: str, text: str) -> Job:
+        """Save the configuration, plan it, and run it in a process of its own.
+
+        :raises TunesmithError: something is wrong with the plan, or a job that writes the same folder runs.
+        """
+        plan = self.plan(command, name, text)
+        plan.check_ready()
+        written = next((str(plan[key]) for key in OUTPUTS if key in plan.settings and plan[key]), None)
+        return self.jobs.start(command, self.folder.place(name), Path(written).resolve() if written else None)
+
+    def keys(self) -> KeyTable:
+        """Every key of every installed package."""
+        return KeyTable.of(self.plugins)
+
+    def about(self, name: str) -> str:
+        """What a key means."""
+        key = self.keys().get(name)
+        if key is None:
+            return ""
+        choices = f" {key.bounds}" if key.bounds else ""
+        return f"**{key.name}** ({key.group}; default `{key.default}`): {key.help}{choices}"
+
+    def put(self, text: str, name: str, value: str) -> str:
+        """The configuration with one key set, everything else as it was.
+
+        :raises TunesmithError: the value or the configuration is no YAML, or the key is unknown.
+        """
+        if name not in self.keys():
+            raise TunesmithError(f"There is no key {name!r}.")
+        try:
+            yaml.safe_load(value)
+            whole = yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            raise TunesmithError(f"This is no YAML: {error}") from error
+        line = f"{name}: {value}"
+        if isinstance(whole, dict) and name in whole:
+            return "\n".join(line if old.split(":")[0] == name else old for old in text.splitlines()) + "\n"
+        return f"{text.rstrip()}\n{line}\n".lstrip("\n")
+
+    def runs(self) -> list[list[Any]]:
+        """Finished and running runs below the folder: name, status, step, loss."""
+        root = self.folder.root
+        return [[str(run.folder.relative_to(root)), run.status, run.step, run.loss] for run in find_runs(root)]
+
+    def curve(self, job: Job | None) -> list[dict[str, float]]:
+        """Step and loss of the run that a job writes."""
+        if job is None or job.output is None or not job.output.is_dir() or not is_run(job.output):
+            return []
+        return [
+            {"step": float(entry["step"]), "loss": float(entry["loss"])}
+            for entry in history(read_run(job.output))
+            if "loss" in entry and "step" in entry
+        ]
