@@ -114,6 +114,24 @@ def test_a_key_is_put_where_it_stands_or_at_the_end(desk: Desk) -> None:
         desk.put("", "lora_rank", "[")
 
 
+@pytest.mark.parametrize(
+    ("before", "value"),
+    [
+        ("lora_target:\n  - q_proj\n  - v_proj\n", "all"),
+        ("{stage: sft, lora_target: all}\n", "q_proj"),
+        ("stage: sft\n", "a: b"),
+    ],
+)
+def test_a_key_is_never_put_where_that_says_something_else(desk: Desk, before: str, value: str) -> None:
+    with pytest.raises(TunesmithError, match="cannot be put there"):
+        desk.put(before, "lora_target", value)
+
+
+def test_a_file_of_a_folder_that_is_not_there_is_told(desk: Desk) -> None:
+    with pytest.raises(TunesmithError, match="cannot be written"):
+        desk.folder.write("none/run.yaml", "stage: sft")
+
+
 def test_keys_and_commands_are_those_that_are_installed(desk: Desk) -> None:
     assert {"train", "export"} <= set(desk.commands())
     assert not {"chat", "api", "webui"} & set(desk.commands())

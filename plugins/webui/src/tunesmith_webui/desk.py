@@ -19,8 +19,8 @@ from tunesmith.settings import gather
 from tunesmith_webui.folder import Folder
 from tunesmith_webui.jobs import Job, Jobs
 
-#: Where each command writes.
-OUTPUTS = ("output_dir", "export_dir", "save_dir")
+#: Where commands write that do not write ``output_dir``.
+OUTPUTS = {"export": "export_dir", "eval": "save_dir"}
 #: Commands that go on until somebody ends them.
 TALKING = ("chat", "api", "webchat", "webui")
 
@@ -60,8 +60,9 @@ class Desk:
         """
         plan = self.plan(command, name, text)
         plan.check_ready()
-        written = next((str(plan[key]) for key in OUTPUTS if key in plan.settings and plan[key]), None)
-        return self.jobs.start(command, self.folder.place(name), Path(written).resolve() if written else None)
+        key = OUTPUTS.get(command, "output_dir")
+        written = plan[key] if key in plan.settings else None
+        return self.jobs.start(command, self.folder.place(name), Path(str(written)).resolve() if written else None)
 
     def keys(self) -> KeyTable:
         """Every key of every installed package."""
@@ -83,14 +84,18 @@ class Desk:
         if name not in self.keys():
             raise TunesmithError(f"There is no key {name!r}.")
         try:
-            yaml.safe_load(value)
+            meant = yaml.safe_load(value)
             whole = yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
             raise TunesmithError(f"This is no YAML: {error}") from error
         line = f"{name}: {value}"
         if isinstance(whole, dict) and name in whole:
-            return "\n".join(line if old.split(":")[0] == name else old for old in text.splitlines()) + "\n"
-        return f"{text.rstrip()}\n{line}\n".lstrip("\n")
+            made = "\n".join(line if old.split(":")[0] == name else old for old in text.splitlines()) + "\n"
+        else:
+            made = f"{text.rstrip()}\n{line}\n".lstrip("\n")
+        if not _says(made, whole, name, meant):  # a value of several lines, or a mapping in braces
+            raise TunesmithError(f"{name} cannot be put there without changing something else.", "Write it into the text.")
+        return made
 
     def runs(self) -> list[list[Any]]:
         """Finished and running runs below the folder: name, status, step, loss."""
@@ -106,3 +111,11 @@ class Desk:
             for entry in history(read_run(job.output))
             if "loss" in entry and "step" in entry
         ]
+
+
+def _says(text: str, whole: Any, name: str, value: Any) -> bool:
+    """Whether a text says the whole, with one key set, and nothing else."""
+    try:
+        return bool(isinstance(whole, dict) and yaml.safe_load(text) == {**whole, name: value})
+    except yaml.YAMLError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,15 @@ class Folder:
     def write(self, name: str, text: str) -> Path:
         """Put a text into a file, whole or not at all.
 
-        :raises TunesmithError: it would lie outside, or be no configuration file.
+        :raises TunesmithError: it would lie outside, be no configuration file, or cannot be written.
         """
         place = self.place(name)
-        staged = place.with_name(f".{place.name}.{os.getpid()}")
-        staged.write_text(text, encoding="utf-8")
-        staged.replace(place)
+        staged = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}")  # several browsers may save at once
+        try:
+            staged.write_text(text, encoding="utf-8")
+            staged.replace(place)
+        except OSError as error:
+            raise TunesmithError(f"{name} cannot be written: {error}.", "Make its folder first.") from error
         return place
 
     def place(self, name: str) -> Path:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class Jobs:
                     )
             name = f"{len(self.known) + 1} {command} {file.name}"
             self.logs.mkdir(parents=True, exist_ok=True)
-            log = self.logs / f"{name.replace(' ', '-')}.log"
+            log = self.logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace(' ', '-')}.log"
             with log.open("wb") as said:
                 line = [sys.executable, "-m", "tunesmith.cli.main", command, str(file)]
                 process = subprocess.Popen(  # a session of its own: Ctrl-C at the server is not for the runs
