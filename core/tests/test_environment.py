@@ -55,8 +55,8 @@ def test_a_variable_with_an_upper_case_value_that_users_write() -> None:
 
 
 def test_ours_beats_the_one_that_users_know_from_elsewhere() -> None:
-    config = settings.read(HOST_ONLY, environ={"GRADIO_SERVER_PORT": "1", "TUNESMITH_GRADIO_SERVER_PORT": "2"})
-    assert (config.value("gradio_server_port"), config.origin("gradio_server_port")) == (2, "TUNESMITH_GRADIO_SERVER_PORT")
+    config = settings.read(HOST_ONLY, environ={"MASTER_PORT": "1", "TUNESMITH_MASTER_PORT": "2"})
+    assert (config.value("master_port"), config.origin("master_port")) == (2, "TUNESMITH_MASTER_PORT")
 
 
 def test_an_empty_variable_sets_nothing() -> None:
@@ -69,9 +69,9 @@ def test_the_programs_own_variables_are_no_keys() -> None:
 
 def test_a_misspelt_variable_of_ours_is_an_error() -> None:
     with pytest.raises(ConfigError) as caught:
-        settings.read(HOST_ONLY, environ={"TUNESMITH_BACKEDN": "cpu", "GRADIO_SERVER_PORT": "high"})
+        settings.read(HOST_ONLY, environ={"TUNESMITH_BACKEDN": "cpu", "MASTER_PORT": "high"})
     assert caught.value.problems == (
-        Problem("GRADIO_SERVER_PORT", "gradio_server_port must be a whole number, not high"),
+        Problem("MASTER_PORT", "master_port must be a whole number, at least 1 and at most 65535, not high"),
         Problem("TUNESMITH_BACKEDN", "there is no key backedn", "Did you mean 'backend'?"),
     )
 
@@ -108,5 +108,5 @@ def test_what_a_variable_asks_for_and_nobody_brings_is_said() -> None:
 
 
 def test_the_same_key_written_by_hand_is_shown_as_unused() -> None:
-    assert "gradio_server_port" in planned({"TUNESMITH_GRADIO_SERVER_PORT": "9000"})[0]
+    assert "master_port" in planned({"TUNESMITH_MASTER_PORT": "9000"})[0]
     assert "master_port" in planned({}, "master_port=9")[0]
