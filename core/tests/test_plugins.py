@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tunesmith import API_VERSION, TunesmithError
 from tunesmith.plugins import Plugins, switched_off
+from tunesmith.testing.hand_plan import hand_plan
 
 HEAD = "from tunesmith import *\nTUNESMITH_API = (1, 0)\n"
 SHRINK = HEAD + '@hookimpl\ndef tunesmith_tuners():\n    return [TunerSpec("shrink", "heavy_torch_thing:Shrink", "Shrinks.")]\n'
@@ -175,10 +176,10 @@ def test_without_any_plugin_the_core_says_what_to_install() -> None:
 def test_hooks_are_told_and_asked(plugin: MakePlugin) -> None:
     source = HEAD + (
         "seen = []\n"
-        "@hookimpl\ndef tunesmith_check_plan(plan):\n    return [Problem('here', f'no {plan}')]\n"
+        "@hookimpl\ndef tunesmith_check_plan(plan):\n    return [Problem('here', f'no {plan.command}')]\n"
         "@hookimpl\ndef tunesmith_run_started(session):\n    seen.append(session)\n"
     )
     plugins = Plugins(found=[plugin("a", source)])
-    assert [problem.what for problem in plugins.check_plan("plan")] == ["no plan"]
+    assert [problem.what for problem in plugins.check_plan(hand_plan())] == ["no train"]
     plugins.run_started("session")
     assert sys.modules["found_plugin_a"].seen == ["session"]
