@@ -18,7 +18,8 @@ SHARED = {name: family for name, family in families().items() if family.chat in 
 
 
 def test_nearly_every_family_has_a_template_of_ours() -> None:
-    assert set(families()) - set(SHARED) <= {"gpt-oss"}
+    # LLaVA's published text ends no answer; its small model's does.
+    assert set(families()) - set(SHARED) <= {"gpt-oss", "llava"}
 
 
 @pytest.fixture(scope="module")
