@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from checkout import CORE, ROOT, plugin_packages
-from tunesmith.plugins import Plugins
+from own_plugins import own_plugins
 from tunesmith.spec import options_of
 
 CATALOGUE = CORE.source / "catalogue.json"
@@ -22,8 +21,8 @@ TESTED = CORE.source / "tested_versions.txt"
 
 def catalogue() -> str:
     """Axis → name → distribution, and flat key → distribution, of every plugin in this checkout."""
+    plugins = own_plugins()
     names = {package.plugin for package in plugin_packages()}
-    plugins = Plugins(found=[entry for entry in entry_points(group="tunesmith") if entry.name in names])
     axes: dict[str, dict[str, str]] = {}
     keys: dict[str, str] = {}
     for axis, offer in plugins.offers():

@@ -9,14 +9,14 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
-from checkout import CORE, ROOT, plugin_packages
+from checkout import CORE, ROOT
 from combinations import Place, page
 from docstrings import fields_of, is_abstract, markdown, methods_of, module_of, sections, signature, table
+from own_plugins import own_plugins
 from tunesmith import specs, testing
 from tunesmith.keys import Key, KeyTable
 from tunesmith.kinds import describe
@@ -27,12 +27,6 @@ from tunesmith.translations import Translation, translations
 
 REFERENCE = ROOT / "docs" / "reference"
 HEAD = "<!-- Made by tools/generate_reference.py from the code; change the code, then: make reference -->\n\n"
-
-
-def own_plugins() -> Plugins:
-    """The plugins of this checkout and no others."""
-    names = {package.plugin for package in plugin_packages()}
-    return Plugins(found=[entry for entry in entry_points(group="tunesmith") if entry.name in names])
 
 
 # ---- hooks, specs, contracts -----------------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """What the object behind a spec must be able to do.
 
 Each contract is a Protocol. Verbs that are not abstract have a working default: inherit from the Protocol to get it. The
-runtime calls every verb of a picked object in the same order for everybody, so no code ever asks which tuner or device it
-deals with.
+runtime calls every verb of a picked object in the same order for everybody, so no code asks which tuner or device it has.
 ``Plan`` and ``Session`` in the signatures are :class:`tunesmith.plan.Plan` and :class:`tunesmith.runtime.session.Session`.
 """
 
@@ -292,15 +291,24 @@ class Backend(Protocol):
     def synchronize(self) -> None:
         """Wait until everything queued on the device is done."""
 
+    def new_event(self) -> Any | None:
+        """An event that can time the current stream, as ``torch.cuda.Event``; ``None`` where the device has none."""
+        return None
+
     def mark(self) -> Any:
         """A moment in the work of the current device, for :meth:`elapsed`; nobody waits where it has events of its own."""
+        if (event := self.new_event()) is not None:
+            event.record()
+            return event
         self.synchronize()
         return perf_counter()
 
     def elapsed(self, earlier: Any, later: Any) -> float:
         """Seconds that the device worked between two moments, once it has come to the later one."""
-        seconds: float = later - earlier
-        return seconds
+        if not isinstance(later, float):
+            later.synchronize()
+            return float(earlier.elapsed_time(later)) / 1000
+        return later - float(earlier)
 
     def autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
         """Mixed precision for hand-written loops."""

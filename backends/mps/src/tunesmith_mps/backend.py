@@ -85,16 +85,9 @@ class MpsBackend(Backend):
         """Wait for the device."""
         torch.mps.synchronize()
 
-    def mark(self) -> Any:
-        """An event in the current stream."""
-        event = torch.mps.event.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def elapsed(self, earlier: Any, later: Any) -> float:
-        """What the device's own clock says."""
-        later.synchronize()
-        return float(earlier.elapsed_time(later)) / 1000
+    def new_event(self) -> Any:
+        """One that torch has for this device."""
+        return torch.mps.event.Event(enable_timing=True)
 
     def autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
         """Matrix products in ``dtype``; nothing to do in float32."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith import Problem
+from tunesmith.addresses import is_loopback
 from tunesmith.plan import Plan
 
 from tunesmith_api.options import ApiOptions
@@ -29,16 +29,6 @@ def problems(plan: Plan) -> Iterator[Problem]:
     root = options.fastapi_root_path
     if root and (not root.startswith("/") or root.endswith("/")):
         yield Problem(_where(plan, "fastapi_root_path"), f"fastapi_root_path is {root!r}", "Write it as in /prefix")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _where(plan: Plan, key: str) -> str:

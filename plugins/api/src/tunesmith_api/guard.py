@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from logging import getLogger
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tunesmith.addresses import is_loopback
 
-from tunesmith_api.checks import is_loopback
 from tunesmith_api.errors import ApiError
 from tunesmith_api.metrics import Metrics
 from tunesmith_api.options import ApiOptions

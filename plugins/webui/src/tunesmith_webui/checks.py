@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 
 from tunesmith import Problem
+from tunesmith.addresses import is_loopback
 from tunesmith.plan import Plan
 
 from tunesmith_webui.options import WebOptions
@@ -26,13 +26,3 @@ def problems(plan: Plan) -> Iterator[Problem]:
     if not is_loopback(options.address):
         what = f"gradio_server_name {options.address} lets others in, and there is no web_password"
         yield Problem(plan.settings["gradio_server_name"].origin, what, f"{REMEDY}.")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
