@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,21 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, name: str) -> N
 
 def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.json", "a.csv", "a.txt"):
-        (tmp_path / name).write_bytes('a,b\n"ä"\n'.encode("latin-1"))
-        with pytest.raises(TunesmithError, match=r"is no UTF-8 text"):
+        (tmp_path / name).write_bytes('{"a": "b"}\n{"a": "ä"}\n'.encode("latin-1"))
+        with pytest.raises(TunesmithError, match=r":2: this is no UTF-8 text"):
             rows(tmp_path, name)
+
+
+def test_lines_hold_all_that_json_in_python_reads(tmp_path: Path) -> None:
+    lines = ['{"a": 123456789012345678901234567890}', '{"a": -Infinity}', r'{"a": "\ud800"}', "\u3000", '{"a": 1, "a": 1e3}\r']
+    (tmp_path / "a.jsonl").write_text("\n".join(["\ufeff ", *lines]), encoding="utf-8")
+    assert rows(tmp_path, "a.jsonl") == [{"a": 123456789012345678901234567890}, {"a": -inf}, {"a": "\ud800"}, {"a": 1000.0}]
+
+
+def test_a_line_is_not_nested_without_end(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n' + "[" * 100_000 + "\n")
+    with pytest.raises(TunesmithError, match=r":2: this line is nested too deeply"):
+        rows(tmp_path, "a.jsonl")
 
 
 def test_what_is_not_there_gets_the_nearest_name(tmp_path: Path) -> None:

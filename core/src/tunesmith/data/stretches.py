@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from tunesmith.data.conversation import Piece
 from tunesmith.data.tokenizer_files import TokenizerFiles
@@ -48,9 +49,9 @@ class Control:
 
 @dataclass
 class Batch:
-    """Rows in the making. ``items`` are lists of ids in order; those in ``waiting`` are still text."""
+    """Rows in the making. ``items`` are lists of ids in order, or encodings with such; those in ``waiting`` are still text."""
 
-    items: list[list[int]] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
     texts: dict[bool, list[str]] = field(default_factory=lambda: {False: [], True: []})
     waiting: dict[bool, list[int]] = field(default_factory=lambda: {False: [], True: []})
     run_ends: list[int] = field(default_factory=list)

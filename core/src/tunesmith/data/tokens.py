@@ -9,10 +9,10 @@ nobody's text can forge one.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -85,9 +85,9 @@ class Encoder:
             texts = batch.texts[bare]
             found = tokenizer.encode_batch_fast(texts, add_special_tokens=False) if texts else ()
             for index, text, encoding in zip(batch.waiting[bare], texts, found, strict=True):
-                items[index] = encoding.ids
+                items[index] = encoding
                 if len(text) <= SHORT and len(short) < REMEMBERED:
-                    short[text, bare] = items[index]
+                    short[text, bare] = items[index] = encoding.ids
         return _assemble(batch)
 
     def tokens(self, rendered: Rendered) -> Tokens:
@@ -111,10 +111,14 @@ class Encoder:
 
 
 def _assemble(batch: Batch) -> list[Encoded]:
+    """The rows of a batch. An encoding's list of ids is dropped before the next one is made, so that few are alive at once."""
     import numpy as np
 
-    at = [0, *accumulate(map(len, batch.items))]
-    ids = np.fromiter(chain.from_iterable(batch.items), np.int32, at[-1])
+    joined, at = array("i"), [0]
+    for item in batch.items:
+        joined.fromlist(item if type(item) is list else item.ids)
+        at.append(len(joined))
+    ids: Ids = np.asarray(joined)
     rows: list[Encoded] = []
     first = start = 0
     for last in batch.row_ends:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.contracts import Source
 from tunesmith.data.columns import kind_of
+from tunesmith.defaults.json_lines import no_text, read_objects
 from tunesmith.errors import TunesmithError, nearest
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _no_text(file: Path) -> TunesmithError:
     """The error for a file that is not UTF-8; finds the line, which the decoder does not tell."""
     with file.open("rb") as lines:
         number = next((number for number, line in enumerate(lines, 1) if line != line.decode("utf-8", "ignore").encode()), 1)
-    return TunesmithError(f"{file}:{number}: this is no UTF-8 text.", "Save the file as UTF-8.")
+    return no_text(f"{file}:{number}")
 
 
 def _is_row(row: object, place: str) -> Mapping[str, Any]:
@@ -123,16 +124,7 @@ def _is_row(row: object, place: str) -> Mapping[str, Any]:
 
 
 def _read_jsonl(file: Path) -> Iterator[Row]:
-    for number, line in _lines(file):
-        place = f"{file}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            at = min(error.pos, len(line.rstrip())) + 1
-            what = f"{place}: this line is no valid JSON: {error.msg} (character {at})."
-            raise TunesmithError(what, "Mend or remove the line.") from error
-        except RecursionError as error:
-            raise TunesmithError(f"{place}: this line is nested too deeply.", "Mend or remove the line.") from error
+    for place, row in read_objects(file):
         yield place, _is_row(row, place)
 
 
