@@ -8,6 +8,7 @@ answer is for suggestions and warnings; a run's template is what the user writes
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from tunesmith.plugins import Plugins
 from tunesmith.specs import ModelCatalogueSpec
 
 FIXED = ("model", "template")
+_WILDCARD = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def find_known(name: str, plugins: Plugins) -> tuple[KnownModel, ...]:
 
 
 def _last(name: str) -> str:
-    return Path(name).name.lower()
+    return name.rstrip("/").rpartition("/")[2].lower()
 
 
 def templates_for(name: str, plugins: Plugins) -> tuple[str, ...]:
@@ -82,7 +84,12 @@ def templates_for(name: str, plugins: Plugins) -> tuple[str, ...]:
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) or fnmatchcase(name, pattern.rpartition("/")[2]) for pattern in patterns)
+    return any(_matches(name, pattern) or _matches(name, pattern.rpartition("/")[2]) for pattern in patterns)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Most patterns differ from the name before their first wildcard, and need not be compiled."""
+    return name.startswith(_WILDCARD.split(pattern, 1)[0]) and fnmatchcase(name, pattern)
 
 
 def suggestion(name: str, plugins: Plugins) -> str:

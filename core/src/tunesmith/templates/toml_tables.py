@@ -47,7 +47,7 @@ class TomlFile:
 
 def header(line: str) -> str | None:
     """``[qwen.tools]`` → ``qwen.tools``; ``None`` for every other line."""
-    found = _HEADER.match(line)
+    found = _HEADER.match(line) if "[" in line else None
     return found["name"].replace('"', "").strip() if found else None
 
 
@@ -107,8 +107,8 @@ def _outside(text: str) -> Iterator[str]:
 
 
 def _opening(line: str) -> int:
-    found = [at for at in (line.find('"""'), line.find("'''")) if at >= 0]
-    return min(found, default=-1)
+    double, single = line.find('"""'), line.find("'''")
+    return max(double, single) if min(double, single) < 0 else min(double, single)
 
 
 def file_with(folder: Path, table: str) -> Path | None:
