@@ -36,6 +36,17 @@ def test_it_reads_a_configuration_and_overrides(here: Path, capsys: pytest.Captu
     assert (report["dtype"], report["verified"]) == ("bfloat16", False)
 
 
+def test_what_a_training_uploads_is_pointed_out_and_not_done(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One file may say how to train and how to export."""
+    (here / "run.yaml").write_text("model_name_or_path: base\nexport_dir: out\npush_to_hub: true\nhub_token: hf_secret\n")
+    assert main(["export", "run.yaml", "--no-verify"]) == 0
+    said = capsys.readouterr()
+    assert "note: push_to_hub (run.yaml:3) is not used by this run" in said.err
+    assert "note: hub_token (run.yaml:4) is not used by this run" in said.err
+    assert "uploaded" not in said.out
+    assert "hf_secret" not in said.err + said.out
+
+
 def full(here: Path) -> None:
     (here / "out").mkdir()
     (here / "out" / "precious").write_text("mine")
@@ -67,6 +78,14 @@ REFUSED: dict[str, tuple[Callable[[Path], None], list[str], str, str]] = {
     "hub": (nothing, [MODEL, OUT, "--export_hub_model_id=a/b"], "the hub is switched off", "Unset HF_HUB_OFFLINE"),
     "hub branch": (nothing, [MODEL, OUT, "--export_hub_revision=v1"], "nothing is uploaded", "Write export_hub_model_id"),
     "hub name": (nothing, [MODEL, OUT, "--export_hub_model_id=a/b/c"], "is no name of the hub", "organisation/name"),
+    "training's hub": (
+        nothing,
+        [MODEL, OUT, "--hub_model_id=a/b"],
+        "about what a training uploads",
+        "Write export_hub_model_id",
+    ),
+    "training's token": (nothing, [MODEL, OUT, "--hub_token=x"], "hub_token is about what a training", "Write hf_hub_token"),
+    "training's plan": (nothing, [MODEL, OUT, "--hub_strategy=end"], "hub_strategy is about what a training", "Leave it out"),
     "form": (nothing, [MODEL, OUT, "--export_format=safetensor"], "no exporter 'safetensor'", "Did you mean 'safetensors'?"),
     "no adapter": (nothing, [MODEL, OUT, "--adapter_name_or_path=gone"], "there is no folder gone", ""),
     "a model as adapter": (nothing, [MODEL, OUT, "--adapter_name_or_path=base"], "bears no mark", "An adapter's folder"),

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from tunesmith import launch, planning
 from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
+from tunesmith.cli.plan_text import say_notices
 from tunesmith.contracts import Engine
 from tunesmith.dialogue import sampling_of
 from tunesmith.errors import TunesmithError
@@ -43,6 +44,8 @@ def batch(plugins: Plugins, arguments: tuple[str, ...], questions: Path, answers
     plan.check_ready()
     if plan.stack is not None:
         again_there(plan.stack)
+    if not quiet:
+        say_notices(plan)
     if questions.resolve() == answers.resolve():
         raise TunesmithError(f"{answers} is the file of the prompts.", "Give another file for the answers.")
     counts = answer_file(plan, plugins, questions, answers, at_once)

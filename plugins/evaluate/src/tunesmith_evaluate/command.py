@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from tunesmith import launch, planning
 from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
+from tunesmith.cli.plan_text import say_notices
 from tunesmith.contracts import Engine, Evaluator
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
@@ -30,6 +31,7 @@ def evaluate(plugins: Plugins, arguments: tuple[str, ...], as_json: bool) -> Non
     plan.check_ready()
     if plan.stack is not None:
         again_there(plan.stack)
+    say_notices(plan)
     options = plan.options(EvaluateOptions)
     evaluator = make_evaluator(plan, plugins)
     scores = run(evaluator, launch.fetch(plan, plugins), plugins)

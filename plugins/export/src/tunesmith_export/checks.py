@@ -14,6 +14,17 @@ from tunesmith.plugins import Plugins
 from tunesmith_export.plugin import GPTQ
 from tunesmith_export.whole import whole_model_reason
 
+#: Keys of the uploads that training makes → what says the same of an export.
+OF_TRAINING = {
+    "push_to_hub": "export_hub_model_id",
+    "hub_model_id": "export_hub_model_id",
+    "hub_private_repo": "export_hub_private",
+    "hub_revision": "export_hub_revision",
+    "hub_token": "hf_hub_token",
+    "hub_strategy": "",
+    "hub_always_push": "",
+}
+
 
 def problems(plan: Plan) -> Iterator[Problem]:
     """Everything wrong with where the export goes and what it is made of."""
@@ -49,6 +60,10 @@ def _upload_problems(plan: Plan) -> Iterator[Problem]:
         if plan[key] and not name:
             what = f"{key} says how to upload, and nothing is uploaded"
             yield Problem(plan.settings[key].origin, what, "Write export_hub_model_id, or leave it out.")
+    for key, instead in OF_TRAINING.items():
+        if key in plan.unused and plan.unused[key].origin == "command line":  # in a file it may be there for the training
+            what = f"{key} is about what a training uploads, and this is an export"
+            yield Problem(plan.unused[key].origin, what, f"Write {instead}." if instead else "Leave it out.")
     if name and not HUB_NAME.fullmatch(name):
         yield Problem(origin, f"{name} is no name of the hub", "Such a name looks like organisation/name.")
     elif name and is_offline():

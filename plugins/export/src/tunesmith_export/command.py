@@ -9,6 +9,7 @@ from typing import Any
 import click
 from tunesmith import launch, planning
 from tunesmith.cli.arguments import RUN_CONTEXT, read_arguments, run_arguments
+from tunesmith.cli.plan_text import say_notices
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
 
@@ -23,6 +24,8 @@ def export(plugins: Plugins, arguments: tuple[str, ...], verify: bool | None, qu
     asked = () if verify is None else (f"export_verify={str(verify).lower()}",)
     plan = planning.make(read_arguments(plugins, (*arguments, *asked)), plugins, "export")
     plan.check_ready()
+    if not quiet:
+        say_notices(plan)
     report = carry_out(plan, plugins)
     lines = summary(plan["export_dir"], report)
     if plan["export_hub_model_id"]:
