@@ -88,6 +88,16 @@ def test_padding_on_either_side_gives_the_same(home: Path, tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_padding_on_either_side_gives_the_same_loss(name: str, home: Path, tmp_path: Path) -> None:
+    session = opened(tmp_path, home, **keys_of(name), ref_model=str(home / "other"))
+    made = session.trainer.trainer(session)  # type: ignore[attr-defined]
+    batches = [PairCollator(401, side=side)(ROWS) for side in ("right", "left")]
+    with torch.no_grad():
+        right, left = (float(made.batch_loss(made.model, batch).total) / 8 for batch in batches)
+    assert left == pytest.approx(right, rel=1e-6, abs=1e-6)
+
+
 # ---- reference models ------------------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,17 @@ def test_a_batch_has_the_loss_that_trl_gives_it(kind: str, tmp_path: Path, home:
     assert float(ours.total) / 8 == pytest.approx(theirs, rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["kto", "apo_zero_unpaired"])
+def test_padding_on_either_side_gives_the_same_loss(kind: str, tmp_path: Path, home: Path) -> None:
+    session = opened(tmp_path, home, ref_model=str(home / "other"), kto_loss=kind, pref_ftx=0.3)
+    made, rows = session.trainer.trainer(session), FeedbackRows(SmallStore(ROWS), 100)  # type: ignore[attr-defined]
+    batches = [FeedbackCollator(401, side=side)([rows[at] for at in range(8)]) for side in ("right", "left")]
+    assert not torch.equal(*(batch["attention_mask"] for batch in batches))
+    with torch.no_grad():
+        right, left = (float(made.batch_loss(made.model, batch).total) / 8 for batch in batches)
+    assert left == pytest.approx(right, abs=1e-6)
+
+
 # ---- pairs for the reference point -----------------------------------------------------------------------------------
 
 

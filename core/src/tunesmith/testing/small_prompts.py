@@ -16,6 +16,8 @@ from tunesmith.runtime.tiny import make_tiny
 
 #: How to make a plan of one stage, from the keys that a test adds.
 Make = Callable[..., Plan]
+#: Of the tiny model, where nothing else is said.
+WIDTH = 64
 #: A toy reward: the share of an answer's characters that are vowels, n or t. Chance gives about a tenth.
 SINGING = """
 from tunesmith import RewardSpec, hookimpl
@@ -39,10 +41,13 @@ def tunesmith_rewards():
 """
 
 
-def prompts_home(folder: Path) -> Path:
-    """A tiny model in ``model``, the datasets ``prompts`` and ``pairs``, and the reward function ``singing``."""
-    make_tiny("qwen3", folder / "model")
-    _widen(folder / "model" / "model.safetensors")
+def prompts_home(folder: Path, **shape: int) -> Path:
+    """A tiny model in ``model``, the datasets ``prompts`` and ``pairs``, and the reward function ``singing``.
+
+    :param shape: of the model, as :func:`tunesmith.runtime.tiny.make_tiny` takes it.
+    """
+    make_tiny("qwen3", folder / "model", **shape)
+    _widen(folder / "model" / "model.safetensors", 8 * WIDTH / shape.get("hidden", WIDTH))
     (folder / LOCAL_FILE).write_text(SINGING)
     (folder / "prompts.json").write_text(json.dumps([{"instruction": f"Give me {n}.", "level": 3} for n in range(8)]))
     pairs = [{"instruction": f"Give me {n}.", "chosen": "GLADLY", "rejected": "never"} for n in range(8)]
@@ -53,9 +58,12 @@ def prompts_home(folder: Path) -> Path:
     return folder
 
 
-def _widen(file: Path) -> None:
+def _widen(file: Path, times: float) -> None:
     """Random words lie so close together that nothing but their own weights could make one much likelier than another."""
-    tensors = {name: tensor * 8 if "embed" in name or "lm_head" in name else tensor for name, tensor in load_file(file).items()}
+    words = ("embed", "lm_head")
+    tensors = {
+        name: tensor * times if any(word in name for word in words) else tensor for name, tensor in load_file(file).items()
+    }
     save_file(tensors, file, {"format": "pt"})
 
 

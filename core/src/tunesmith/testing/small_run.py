@@ -38,7 +38,7 @@ stop = ["<|im_end|>"]
 """
 #: What the tiny model can tell apart without any word being cut in two.
 WORDS = 300
-#: The roles that a small plan fills: a model as it starts.
+#: The roles that a small plan fills by itself: a model as it starts. Others are filled where their key names a folder.
 PLAYED = ("policy", "reference")
 PICKED = {"tuners": "everything", "backends": "processor", "launchers": "plain", "strategies": "ddp"}
 QUICK: Mapping[str, Any] = {
@@ -174,7 +174,7 @@ def small_plan(folder: Path, plugins: Plugins, stage: str, *, picked: Mapping[st
     }
     picks = [*axes.items(), *_listed(given)]
     chosen = tuple(Chosen(axis, name, plugins.axis(axis).get(name).owner, "by hand") for axis, name in picks)
-    roles = [role for role in plugins.trainers.get(stage).spec.roles if role.name in PLAYED and _needed(role, settings)]
+    roles = [role for role in plugins.trainers.get(stage).spec.roles if _played(role, given) and _needed(role, settings)]
     return Plan("train", settings, chosen, models={role.name: _wish(role, given) for role in roles})
 
 
@@ -183,6 +183,10 @@ def _listed(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     return (
         (axis.hook, name) for axis in AXES if axis.listed and axis.listed != "report_to" for name in given.get(axis.listed, ())
     )
+
+
+def _played(role: Role, given: Mapping[str, Any]) -> bool:
+    return role.name in PLAYED or Path(str(given.get(role.model))).is_dir()
 
 
 def _needed(role: Role, settings: Mapping[str, Setting]) -> bool:
@@ -224,5 +228,10 @@ def small_session(plan: Plan, plugins: Plugins, train: Any, evals: Mapping[str, 
 
 def small_losses(session: Session) -> list[float]:
     """The losses that a finished run has logged, in order."""
-    file = session.output_dir / "trainer_state.json"
-    return [entry["loss"] for entry in json.loads(file.read_text(encoding="utf-8"))["log_history"] if "loss" in entry]
+    return small_measures(session.output_dir, "loss")
+
+
+def small_measures(output_dir: Path, name: str) -> list[float]:
+    """One measure that a finished run has logged, in order."""
+    lines = json.loads((output_dir / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    return [entry[name] for entry in lines if name in entry]

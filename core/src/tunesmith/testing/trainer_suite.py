@@ -15,6 +15,7 @@ from tunesmith.data.conversation import EXAMPLE_KINDS
 from tunesmith.testing.small_run import (
     SmallStore,
     small_losses,
+    small_measures,
     small_model,
     small_plan,
     small_plugins,
@@ -50,6 +51,10 @@ class TrainerSuite:
     """Flat keys to run with."""
     falls_to: ClassVar[float] = 0.8
     """What the loss must have fallen to after 24 steps, as a share of the first."""
+    gains: ClassVar[tuple[str, float]] = ("", 0.0)
+    """A logged measure that must have grown instead, and by how much: the reward, where a loss says nothing of the answers."""
+    times: ClassVar[int] = 1
+    """How often an epoch learns from each row: the answers to a prompt, in stages that weigh several against each other."""
     tolerance: ClassVar[float] = 1e-4
     """The largest difference between losses of one batch that was split in different ways."""
 
@@ -89,15 +94,20 @@ class TrainerSuite:
     def test_the_outcome_tells_steps_and_loss(self, tmp_path: Path) -> None:
         """16 rows in batches of 2 make 8 steps; every metric is a finite number."""
         outcome, losses = self.run(tmp_path)
-        assert outcome.steps == len(losses) == 8
+        assert outcome.steps == len(losses) == 8 * self.times
         assert not outcome.stopped
         assert "train_loss" in outcome.metrics
         assert all(math.isfinite(value) for value in outcome.metrics.values())
 
     def test_it_learns_a_tiny_set(self, tmp_path: Path) -> None:
         """Eight rows, again and again."""
-        _, losses = self.run(tmp_path, rows=8, per_device_train_batch_size=8, max_steps=24)
-        assert losses[-1] < self.falls_to * losses[0]
+        _, losses = self.run(tmp_path, rows=8, per_device_train_batch_size=8, max_steps=24, num_train_epochs=99.0)
+        measure, by = self.gains
+        if not measure:
+            assert losses[-1] < self.falls_to * losses[0]
+            return
+        seen = small_measures(tmp_path / "out", measure)
+        assert sum(seen[-4:]) / 4 > sum(seen[:4]) / 4 + by, seen
 
     def test_losses_do_not_depend_on_how_a_batch_is_split(self, tmp_path: Path) -> None:
         """Eight rows at once, or one at a time eight times over."""
@@ -119,8 +129,9 @@ class TrainerSuite:
     def test_a_resumed_run_repeats_the_losses_exactly(self, tmp_path: Path) -> None:
         """In the middle of an epoch and at its end, to the last bit."""
         folder = tmp_path / "run"
-        _, losses = self.run(folder, num_train_epochs=2.0, save_strategy="steps", save_steps=4)
-        for step in (4, 8, 12):
+        often = 4 * self.times
+        _, losses = self.run(folder, num_train_epochs=2.0, save_strategy="steps", save_steps=often)
+        for step in (often, 2 * often, 3 * often):
             start = str(folder / "out" / f"checkpoint-{step}")
             _, again = self.run(folder, num_train_epochs=2.0, resume_from_checkpoint=start)
             assert again == losses

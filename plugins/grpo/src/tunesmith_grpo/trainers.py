@@ -32,6 +32,8 @@ class PromptTrainer(SessionTrainer):
         self.book = book
         with _as_precise_as_before(session.models["policy"]):
             super().__init__(*args, session=session, **kwargs)
+        if not session.plan["do_sample"]:  # trl has no word for the likeliest answers
+            self.generation_config.update(do_sample=False, temperature=None, top_p=None, top_k=None)
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """The ids that the run's renderer made."""

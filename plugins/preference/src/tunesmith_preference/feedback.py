@@ -64,12 +64,13 @@ class FeedbackCollator:
     ``other_`` before their names, and ``desirable`` (rows,). What was kept of a reference model follows as float32 tensors."""
 
     pad: int
+    side: str = "right"
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """One batch."""
         batch: dict[str, Any] = {"desirable": torch.tensor([row["desirable"] for row in rows])}
         for name, prefix in (("tokens", ""), ("other", "other_")):
-            part = Collator(self.pad, sequence=name)(rows)
+            part = Collator(self.pad, sequence=name, side=self.side)(rows)
             part.pop("loss_weights", None)
             batch |= {f"{prefix}{key}": tensor for key, tensor in part.items()}
         for name, value in rows[0].items():
