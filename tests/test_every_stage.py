@@ -1,4 +1,4 @@
-"""Stages with whole weights, an adapter and an adapter over four bits: they learn, are evaluated, and the best weights are kept."""
+"""Stages with whole weights, an adapter and one over four bits: they learn, are evaluated, and the best weights are kept."""
 
 from __future__ import annotations
 
