@@ -21,8 +21,8 @@ ENV PYTHONUNBUFFERED=1 \
     HF_HOME=/cache/huggingface \
     XDG_CACHE_HOME=/cache
 COPY constraints.txt /etc/tunesmith/tested.txt
-# torch-npu says which torch it is; the tested one of the processor and of CUDA is another.
-RUN grep -v '^torch' /etc/tunesmith/tested.txt > /etc/tunesmith/constraints.txt \
+# torch-npu says which torch it is, and that one its triton; the tested ones of the processor and of CUDA are others.
+RUN grep -vE '^(torch|triton)' /etc/tunesmith/tested.txt > /etc/tunesmith/constraints.txt \
     && pip install --no-cache-dir --index-url "${TORCH_INDEX}" "torch==${TORCH}" \
     && pip install --no-cache-dir "torch-npu==${TORCH_NPU}" "torch==${TORCH}"
 RUN --mount=from=wheels,source=/wheels,target=/wheels \

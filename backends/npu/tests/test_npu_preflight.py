@@ -53,6 +53,7 @@ def test_a_machine_on_which_all_fits() -> None:
         ({"set_up": False}, "this shell does not know it", "source /ascend/cann/set_env.sh"),
         ({"cann": ""}, "does not say which CANN it is", "by hand"),
         ({"torch_npu": ""}, "torch-npu is not installed", "pip install torch==2.9.0 torch-npu==2.9.0"),
+        ({"torch_npu": "", "machine": "x86_64"}, "torch-npu is not installed", "pip install torch==2.9.0+cpu torch-npu==2.9.0"),
         ({"torch": "2.13.0"}, "torch-npu 2.9.0 is for another torch than 2.13.0", "pip install torch==2.9.0"),
         ({"torch": ""}, "for another torch than none", "pip install torch==2.9.0"),
         ({"cann": "9.0.0"}, "is for CANN 8.5.0, and here is CANN 9.0.0", "pip install torch==2.9.0 torch-npu==2.9.0.post2"),

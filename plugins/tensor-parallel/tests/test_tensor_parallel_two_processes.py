@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator, DistributedType, ParallelismConfig
 from safetensors.torch import load_file
 from tunesmith.plan import Plan, Spread
 from tunesmith.runtime.artefacts import finish
 from tunesmith.testing import StrategySuite
+from tunesmith.testing.backend_suite import forgotten_device
 from tunesmith.testing.small_run import SmallStore, small_losses, small_plan, small_plugins, small_rows, small_session
 from tunesmith.testing.together import Seen, Trial, together
 from tunesmith_tensor_parallel.plugin import NAME, tunesmith_strategies
+from tunesmith_tensor_parallel.strategy import OnAnyDevice
 
 (SPEC,) = tunesmith_strategies()
 SPLIT = {"tp_size": 2}
@@ -33,6 +37,33 @@ class TestTensorParallel(StrategySuite):
         "recomputed": {**SPLIT, "disable_gradient_checkpointing": False},
         "best": {**SPLIT, "load_best_model_at_end": True, **EVALUATED},
     }
+
+
+# ---- accelerate --------------------------------------------------------------------------------------------------------
+
+
+def test_accelerate_still_refuses_processors_where_this_package_lets_them_pass() -> None:
+    """The check that ``OnAnyDevice`` overrides is accelerate's own affair: this says when it has changed."""
+    seen = SimpleNamespace(
+        distributed_type=DistributedType.MULTI_CPU, num_processes=2, multi_device=False, is_fsdp2=False, is_main_process=True
+    )
+    with pytest.raises(ValueError, match="only compatible"):
+        ParallelismConfig(tp_size=2)._validate_accelerator(seen)
+    OnAnyDevice(tp_size=2)._validate_accelerator(seen)
+    with pytest.raises(ValueError, match="3 processes are to share the layers, and there are 2"):
+        OnAnyDevice(tp_size=3)._validate_accelerator(seen)
+    on_devices = SimpleNamespace(**{**vars(seen), "distributed_type": DistributedType.MULTI_GPU, "multi_device": True})
+    with pytest.raises(ValueError, match="total_size"):
+        OnAnyDevice(tp_size=3)._validate_accelerator(on_devices)
+
+
+def test_accelerate_still_asks_that_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Accelerator] = []
+    monkeypatch.setattr(OnAnyDevice, "_validate_accelerator", lambda sizes, accelerator: asked.append(accelerator))
+    monkeypatch.setattr(OnAnyDevice, "get_device_mesh", lambda sizes, device: None)  # it would want two processes
+    with forgotten_device():
+        accelerator = Accelerator(cpu=True, parallelism_config=OnAnyDevice(tp_size=2))
+    assert asked == [accelerator]
 
 
 # ---- what is learned -------------------------------------------------------------------------------------------------

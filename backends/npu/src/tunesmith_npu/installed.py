@@ -6,6 +6,7 @@ Places: https://www.hiascend.com/document (driver: ``version.info``, toolkit: ``
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ class Installed:
     """Versions as text, empty for what is not there. ``toolkit`` is CANN's folder, ``set_up`` that this process sees it."""
 
     system: str = "linux"
+    machine: str = "aarch64"
     devices: int = 0
     driver: str = ""
     cann: str = ""
@@ -42,6 +44,7 @@ def look(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> Installe
     toolkit = _toolkit(environ, root)
     return Installed(
         system=sys.platform,
+        machine=platform.machine(),
         devices=len(list((root / "dev").glob("davinci[0-9]*"))),
         driver=_version(root / DRIVER),
         cann=_cann(toolkit) if toolkit else "",

@@ -48,6 +48,13 @@ def recommended(found: Installed) -> Row:
     return (here or rows)[0]
 
 
+def command(torch: str, torch_npu: str, machine: str) -> str:
+    """What installs both. On x86_64 torch-npu asks for torch's build for processors, which is not on PyPI."""
+    if machine == "x86_64":
+        return f"pip install torch=={torch}+cpu torch-npu=={torch_npu} --extra-index-url (CPU's, of pytorch.org/get-started)"
+    return f"pip install torch=={torch} torch-npu=={torch_npu}"
+
+
 def compared(found: Installed) -> Iterator[Finding]:
     """torch-npu against CANN, and the driver against both."""
     known = next((row for row in table() if row.torch_npu == found.torch_npu), None)
@@ -58,7 +65,7 @@ def compared(found: Installed) -> Iterator[Finding]:
         return
     if known.cann != found.cann:
         mate = recommended(found)
-        other = f"pip install torch=={mate.torch} torch-npu=={mate.torch_npu}" if mate.cann == found.cann else f"see {PAGE}"
+        other = command(mate.torch, mate.torch_npu, found.machine) if mate.cann == found.cann else f"see {PAGE}"
         what = f"torch-npu {found.torch_npu} is for CANN {known.cann}, and here is CANN {found.cann}"
         yield Finding("fail", what, f"Install CANN {known.cann}, or {other}.")
         return

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from tunesmith.contracts import Finding, Probe
 
 from tunesmith_npu.installed import HOME, VISIBLE, Installed, look
-from tunesmith_npu.matching import compared, fits, recommended
+from tunesmith_npu.matching import command, compared, fits, recommended
 
 #: Where CANN's installer leaves the script that sets up a shell.
 SET_UP = "source {}/set_env.sh"
@@ -83,11 +83,12 @@ def _cann(found: Installed) -> Iterator[Finding]:
 
 def _torch(found: Installed) -> Iterator[Finding]:
     wanted = recommended(found)
-    install = f"pip install torch=={wanted.torch} torch-npu=={wanted.torch_npu}"
+    install = command(wanted.torch, wanted.torch_npu, found.machine)
     if not found.torch_npu:
         yield Finding("fail", "torch-npu is not installed", install)
     elif not fits(found.torch, found.torch_npu):
         what = f"torch-npu {found.torch_npu} is for another torch than {found.torch or 'none'}"
-        yield Finding("fail", what, f"pip install torch=={found.torch_npu.partition('.post')[0]}, or {install}")
+        mate = command(found.torch_npu.partition(".post")[0], found.torch_npu, found.machine)
+        yield Finding("fail", what, mate if mate == install else f"{mate}, or {install}")
     else:
         yield Finding("ok", f"torch {found.torch} with torch-npu {found.torch_npu}")
