@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 from tunesmith.contracts import Delta, Engine, Request, Sampling
-from tunesmith.data.conversation import Call, Conversation, Result, Text, Thought, Turn
+from tunesmith.data.conversation import Call, Conversation, Media, Part, Result, Text, Thought, Turn
 from tunesmith.dialogue import Dialogue
 from tunesmith.errors import TunesmithError
 from tunesmith.plan import ModelWish
@@ -30,6 +30,7 @@ class Reader:
     """Reads an answer: JSON is a tool call, anything else is words."""
 
     stop = ()
+    media = True  # it takes whatever is shown to it
 
     def render(self, conversation: Conversation, *, generation_prompt: bool = False) -> None:
         if conversation.effort == "odd":
@@ -43,6 +44,13 @@ class Reader:
         if found:
             return Turn("assistant", (Thought(thought), Text(words)))
         return Turn("assistant", (Text(text),) if text else ())
+
+
+def words_of(part: Part) -> str:
+    """What the parrot makes of a part."""
+    if isinstance(part, Media):
+        return f"[{part.kind} of {len(part.data)} bytes]"
+    return part.content if isinstance(part, Result) else part.text
 
 
 class Parrot(Engine):
@@ -64,7 +72,7 @@ class Parrot(Engine):
     def generate(self, requests: Sequence[Request]) -> Iterator[Delta]:
         conversation = self.asked[requests[0].ids[0]]
         last = conversation.turns[-1]
-        heard = "".join(part.content if isinstance(part, Result) else part.text for part in last.parts)
+        heard = "".join(map(words_of, last.parts))
         if heard in CANNED:
             yield Delta("x", (1,), CANNED[heard], "stop")
             return

@@ -94,6 +94,8 @@ def make_adapter(folder: Path, out: Path) -> Path:
         (["model_name_or_path={folder}", "infer_backend=huging", "--prompt", "x"], "huggingface"),
         (["model_name_or_path={folder}", "adapter_name_or_path={folder}", "--prompt", "x"], "bears no mark"),
         (["model_name_or_path={folder}", "--tools", "no.json", "--prompt", "x"], "no.json cannot be read"),
+        (["model_name_or_path={folder}", "--image", "no.png", "--prompt", "x"], "no.png cannot be read"),
+        (["model_name_or_path={folder}", "--image", "{folder}/config.json", "--prompt", "x"], "this one reads text only"),
         (["model_name_or_path={folder}", "temperature=0", "--prompt", "x"], "temperature is 0.0"),
     ],
 )

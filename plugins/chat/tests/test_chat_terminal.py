@@ -187,3 +187,28 @@ def test_help_lists_every_word(terminal: Terminal) -> None:
             "/exit",
         )
     )
+
+
+def test_an_image_is_shown_with_the_next_turn_saved_and_shown_again(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"12345")
+    terminal.press("/image ../photo.png" + ENTER)
+    terminal.wait_for("lies outside")
+    terminal.press("/image gone.png" + ENTER)
+    terminal.wait_for("cannot be read")
+    terminal.press("/image photo.png" + ENTER)
+    terminal.wait_for("is shown with your next turn")
+    terminal.press("look" + ENTER)
+    terminal.wait_for("heard 1: [image of 5 bytes]look")
+    terminal.press("again" + ENTER)
+    terminal.wait_for("heard 3: again")
+    terminal.press("/save talk.jsonl" + ENTER)
+    terminal.wait_for("Added to talk.jsonl")
+    row = json.loads((tmp_path / "talk.jsonl").read_text())
+    shown, said = row["messages"][0]["content"]
+    assert shown == {"type": "image", "image": str(tmp_path / "photo.png")}
+    assert said == {"type": "text", "text": "look"}
+    terminal.press("/load talk.jsonl" + ENTER)
+    terminal.wait_for("Read 4 turns")
+    (tmp_path / "photo.png").unlink()
+    terminal.press("/load talk.jsonl" + ENTER)
+    terminal.wait_for("photo.png cannot be read")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tunesmith.data.conversation import Call, Result, Thought, Turn
+from tunesmith.data.conversation import Call, Media, Result, Text, Thought, Turn
 
 
 def message_of(turn: Turn) -> dict[str, Any]:
-    """One turn as an OpenAI message, with ``reasoning_content`` for its thoughts."""
+    """One turn as an OpenAI message, with ``reasoning_content`` for its thoughts, and images by the paths of their files."""
     made: dict[str, Any] = {"role": turn.role, "content": turn.text}
+    if any(isinstance(part, Media) for part in turn.parts):
+        made["content"] = [_content(part) for part in turn.parts if isinstance(part, Text | Media)]
     if results := [part.content for part in turn.parts if isinstance(part, Result)]:
         made["content"] = "".join(results)
     if thoughts := [part.text for part in turn.parts if isinstance(part, Thought)]:
@@ -18,6 +20,12 @@ def message_of(turn: Turn) -> dict[str, Any]:
     if calls := [call_of(part) for part in turn.parts if isinstance(part, Call)]:
         made["tool_calls"] = calls
     return made
+
+
+def _content(part: Text | Media) -> dict[str, str]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    return {"type": part.kind, part.kind: part.path}
 
 
 def call_of(part: Call) -> dict[str, Any]:

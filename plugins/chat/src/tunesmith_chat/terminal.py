@@ -13,12 +13,12 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 from rich.text import Text as Styled
-from tunesmith.data.conversation import Call, Conversation, Result, Text, Thought, Turn
+from tunesmith.data.conversation import Call, Conversation, Media, Result, Text, Thought, Turn
 from tunesmith.dialogue import Dialogue
 from tunesmith.errors import TunesmithError, nearest
 from tunesmith.plan import Plan
 
-from tunesmith_chat.files import file_text, load
+from tunesmith_chat.files import check_seen, file_text, inside, load, read_image
 from tunesmith_chat.painter import Painter, thought_of, words_of
 from tunesmith_chat.record import save
 
@@ -26,6 +26,7 @@ HELP = {
     "/system TEXT": "Set the system prompt; without TEXT show it, with - remove it.",
     "/clear": "Forget the conversation; the system prompt stays.",
     "/file PATH": "Put a text file of this folder before your next turn.",
+    "/image PATH": "Show the model an image of this folder with your next turn.",
     "/tools": "Show the tools that the model may call.",
     "/result TEXT": "Answer the model's tool call with TEXT.",
     "/effort WORD": "How much answers think first: low, medium or high; - is as the run says.",
@@ -42,16 +43,19 @@ KEYS = "Enter sends, Alt-Enter (or Esc, then Enter) starts a new line, Ctrl-C st
 class Terminal:
     """One conversation with the person at the keyboard."""
 
-    def __init__(self, dialogue: Dialogue, plan: Plan) -> None:
+    def __init__(self, dialogue: Dialogue, plan: Plan, images: Sequence[Media] = ()) -> None:
+        """``images`` are shown with the first turn."""
         self.dialogue = dialogue
         self.plan = plan
         self.console = Console(highlight=False)
         self.painter = Painter(self.console, lambda text: dialogue.engine.renderer.parse_reply(text, dialogue.tools))
         self.files: list[str] = []
+        self.images = list(images)
         self.words = {
             "/system": self.system,
             "/clear": self.clear,
             "/file": self.file,
+            "/image": self.image,
             "/tools": self.tools,
             "/result": self.result,
             "/effort": self.effort,
@@ -110,9 +114,14 @@ class Terminal:
         self.words[word](rest.strip())
 
     def say(self, text: str) -> None:
-        """Send a turn, behind the files that were put before it, and show the answer."""
-        self.show(self.dialogue.say("\n\n".join([*self.files, text])))
+        """Send a turn, behind the files and images that were put before it, and show the answer."""
+        self.show(self.dialogue.say("\n\n".join([*self.files, text]), self.images))
+        self.drop()
+
+    def drop(self) -> None:
+        """Put nothing before the next turn."""
         self.files.clear()
+        self.images.clear()
 
     def show(self, answer: Iterator[str]) -> None:
         """Show the model's next turn while it comes. Ctrl-C stops it; what was said until then is kept."""
@@ -146,7 +155,7 @@ class Terminal:
     def clear(self, _: str) -> None:
         """Forget the turns."""
         self.dialogue.clear()
-        self.files.clear()
+        self.drop()
         self.say_dimly("The conversation starts anew.")
 
     def file(self, name: str) -> None:
@@ -155,6 +164,15 @@ class Terminal:
             raise TunesmithError("/file needs a file.", "Write /file notes.txt")
         self.files.append(file_text(name, Path.cwd()))
         self.say_dimly(f"{name} goes before your next turn ({len(self.files[-1].splitlines()) - 3} lines).")
+
+    def image(self, name: str) -> None:
+        """Keep an image for the next turn."""
+        if not name:
+            raise TunesmithError("/image needs a file.", "Write /image photo.png")
+        image = read_image(inside(name, Path.cwd()))
+        check_seen(self.dialogue.engine.renderer, image)
+        self.images.append(image)
+        self.say_dimly(f"{name} is shown with your next turn.")
 
     def tools(self, _: str) -> None:
         """List the tools."""
@@ -217,7 +235,7 @@ class Terminal:
         self.dialogue.system = first.text if first else ""
         self.dialogue.turns[:] = read.turns[1:] if first else read.turns
         self.dialogue.tools = read.tools
-        self.files.clear()
+        self.drop()
         for turn in self.dialogue.turns[-2:]:
             self.say_dimly(f"{turn.role}:")
             self.painter.show(words_of(turn))
