@@ -37,7 +37,7 @@ def test_it_says_how_operators_are_made() -> None:
 
 
 def test_more_processes_than_devices() -> None:
-    with pytest.raises(TunesmithError, match="no device for local rank 2: torch-npu sees 2") as caught:
+    with pytest.raises(TunesmithError, match="no device for local rank 2: torch sees 2") as caught:
         EmulatedNpuBackend(hand_plan()).device(2)
     assert "ASCEND_RT_VISIBLE_DEVICES" in caught.value.hint
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from tunesmith import TunesmithError
-from tunesmith.contracts import Backend, Memory
+from tunesmith.runtime.device_module import DeviceModuleBackend
 
 from tunesmith_cuda.preflight import AMPERE
 from tunesmith_cuda.remedies import remedies
@@ -16,101 +15,41 @@ from tunesmith_cuda.remedies import remedies
 if TYPE_CHECKING:
     from tunesmith.plan import Plan
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-OUT_OF_MEMORY = ("cuda out of memory", "hip out of memory", "cublas_status_alloc_failed", "cuda error: out of memory")
 
-
-class CudaBackend(Backend):
+class CudaBackend(DeviceModuleBackend):
     """Computes on the device of each process's local rank."""
+
+    kind, maker, visible = "cuda", "CUDA or ROCm", "CUDA_VISIBLE_DEVICES"
+    exhausted = ("cuda out of memory", "hip out of memory", "cublas_status_alloc_failed", "cuda error: out of memory")
 
     def __init__(self, plan: Plan) -> None:
         """Look at the device once.
 
         :raises TunesmithError: torch sees none or has no code for it, or ``tf32: true`` asks for what it cannot do.
         """
-        self._plan = plan
-        if not torch.cuda.is_available():
-            raise TunesmithError(
-                "torch sees no CUDA or ROCm device.", "tunesmith doctor says why; backend: auto takes one that is here."
-            )
+        super().__init__(plan)
         if not _has_code():
             raise TunesmithError(*_no_code())
         if "tf32" in plan.settings and plan["tf32"] and not torch.cuda.is_tf32_supported():
-            raise TunesmithError(f"{_name()} has no TF32.", "Leave tf32 out.")
+            raise TunesmithError(f"{self.name()} has no TF32.", "Leave tf32 out.")
 
-    def device(self, local_rank: int = 0) -> torch.device:
-        """The device with the number of the local rank.
+    def has_bfloat16(self) -> bool:
+        """Whether the device computes in it; torch also says yes where it is only emulated."""
+        return torch.version.hip is not None or torch.cuda.get_device_capability() >= AMPERE
 
-        :raises TunesmithError: there are fewer devices than processes.
-        """
-        if local_rank >= torch.cuda.device_count():
-            message = f"There is no device for local rank {local_rank}: torch sees {torch.cuda.device_count()}."
-            raise TunesmithError(message, "Start fewer processes, or look at CUDA_VISIBLE_DEVICES.")
-        return torch.device("cuda", local_rank)
+    def name(self) -> str:
+        """Its model and generation."""
+        return _name()
 
-    def dtype(self, wanted: str) -> torch.dtype:
-        """``auto`` is bfloat16 where the device has it and float16 where it has not.
-
-        :raises TunesmithError: the device would only emulate bfloat16, or nobody knows the dtype.
-        """
-        if wanted == "auto":
-            return torch.bfloat16 if _has_bfloat16() else torch.float16
-        if wanted not in DTYPES:
-            raise TunesmithError(f"The backend cuda does not compute in {wanted}.", f"It can do {', '.join(DTYPES)}.")
-        if wanted == "bfloat16" and not _has_bfloat16():
-            raise TunesmithError(f"{_name()} has no bfloat16.", "Write fp16: true instead of bf16: true.")
-        return DTYPES[wanted]
-
-    def arguments(self) -> dict[str, Any]:
-        """Keep a stray ``use_cpu`` from moving the run to the processor."""
-        return {"use_cpu": False}
-
-    def seed(self, seed: int) -> None:
-        """Seed the generators of all devices."""
-        torch.cuda.manual_seed_all(seed)
-
-    def rng_state(self) -> dict[str, torch.Tensor]:
-        """The state of the current device's generator."""
-        return {"cuda": torch.cuda.get_rng_state()}
-
-    def set_rng_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore the current device's generator."""
-        torch.cuda.set_rng_state(state["cuda"])
-
-    def memory(self, local_rank: int = 0) -> Memory:
-        """What torch holds on the device now and held at most, and what the driver says is free and in all."""
-        device = self.device(local_rank)
-        free, total = torch.cuda.mem_get_info(device)
-        return Memory(torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device), free, total)
-
-    def empty_cache(self) -> None:
-        """Give blocks that torch keeps for later back to the driver."""
-        torch.cuda.empty_cache()
-
-    def synchronize(self) -> None:
-        """Wait for the current device."""
-        torch.cuda.synchronize()
-
-    def new_event(self) -> Any:
-        """One that torch has for this device."""
-        return torch.cuda.Event(enable_timing=True)
-
-    def autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
-        """Matrix products in ``dtype``; nothing to do in float32."""
-        return nullcontext() if dtype is torch.float32 else torch.autocast("cuda", dtype=dtype)
+    def ways(self) -> Iterator[str]:
+        """What to try when memory is full, the best first."""
+        return remedies(self.plan)
 
     def advice(self, error: BaseException) -> str:
         """What to do when memory is full, or when torch has no code for the device."""
-        text = str(error).lower()
-        if isinstance(error, torch.cuda.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY):
-            return remedies(self._plan, self.memory(torch.cuda.current_device()))
-        if "no kernel image is available" in text:
+        if "no kernel image is available" in str(error).lower():
             return " ".join(_no_code())
-        return ""
-
-
-def _has_bfloat16() -> bool:
-    return torch.version.hip is not None or torch.cuda.get_device_capability() >= AMPERE
+        return super().advice(error)
 
 
 def _has_code() -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunesmith.contracts import Memory
 from tunesmith.memory_advice import (
     half_precision,
-    memory_full,
     more_room,
     recompute,
     shorter_rows,
@@ -17,12 +15,8 @@ from tunesmith.memory_advice import (
 from tunesmith.plan import Plan
 
 
-def remedies(plan: Plan, memory: Memory) -> str:
-    """What the plan expected, what the device says, and the best ways out in order."""
-    return memory_full(plan, memory, _ways(plan))
-
-
-def _ways(plan: Plan) -> Iterator[str]:
+def remedies(plan: Plan) -> Iterator[str]:
+    """The best ways out, in order."""
     yield from smaller_batch(plan)
     yield from recompute(plan)
     if not value_of(plan, "disable_gradient_checkpointing", False) and not value_of(plan, "use_unsloth_gc", False):
