@@ -15,6 +15,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith.acceleration import Accelerator as Accelerator  # a contract with a module of its own
+from tunesmith.answer_contracts import MISTAKES as MISTAKES  # what is done with answers is imported from here as well
+from tunesmith.answer_contracts import Reward as Reward
+from tunesmith.answer_contracts import Tool as Tool
 from tunesmith.backend_facts import Memory as Memory  # what backends give is imported from here as well
 from tunesmith.backend_facts import Probe as Probe
 from tunesmith.data.conversation import Conversation, Example, Rendered, Turn
@@ -360,16 +363,6 @@ class Metric(Protocol):
     @abstractmethod
     def compute(self, predictions: Sequence[str], labels: Sequence[str]) -> Mapping[str, float]:
         """Scores by name."""
-
-
-class Reward(Protocol):
-    """Scores completions. Made as ``reward(plan)``."""
-
-    @abstractmethod
-    def score(
-        self, prompts: Sequence[Conversation], completions: Sequence[Turn], extras: Sequence[Mapping[str, Any]]
-    ) -> list[float]:
-        """One score per completion; ``extras`` are the row's other columns."""
 
 
 class Optimizer(Protocol):

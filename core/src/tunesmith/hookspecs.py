@@ -81,6 +81,11 @@ def tunesmith_rewards() -> Iterable[specs.RewardSpec]:
 
 
 @hookspec
+def tunesmith_tools() -> Iterable[specs.ToolSpec]:
+    """Things that a model may call while it answers, in stages that generate."""
+
+
+@hookspec
 def tunesmith_optimizers() -> Iterable[specs.OptimizerSpec]:
     """Optimizers beyond transformers' own, each turned on by its switch."""
 

@@ -186,6 +186,11 @@ class Plugins:
         return self._collect("rewards")
 
     @cached_property
+    def tools(self) -> Registry[specs.ToolSpec]:
+        """Tools that a model may call."""
+        return self._collect("tools")
+
+    @cached_property
     def optimizers(self) -> Registry[specs.OptimizerSpec]:
         """Optimizers."""
         return self._collect("optimizers")

@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
     "tuner": Kind("tuners"),
     "trainer": Kind("trainers"),
     "reward": Kind("rewards", _LIGHT),
+    "tool": Kind("tools", _LIGHT),
     "optimizer": Kind("optimizers"),
     "quantizer": Kind("quantizers"),
     "accelerator": Kind("accelerators"),

@@ -183,6 +183,24 @@ class RewardSpec(Spec):
 
 
 @dataclass(frozen=True)
+class ToolSpec(Spec):
+    """Something that a model may call while it answers, named in ``tools``.
+
+    :param description: what the model is told of it.
+    :param parameters: its arguments as a JSON schema of the type ``object``.
+    """
+
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+    @property
+    def declaration(self) -> Mapping[str, Any]:
+        """As prompts declare it: an OpenAI tool object."""
+        facts = {"name": self.name, "description": self.description or self.summary, "parameters": dict(self.parameters)}
+        return {"type": "function", "function": facts}
+
+
+@dataclass(frozen=True)
 class OptimizerSpec(Spec):
     """An optimizer beyond transformers' own, turned on by ``switch``; a value of ``optim`` can be one.
 
@@ -286,6 +304,7 @@ AXES: tuple[Axis, ...] = (
     Axis("tuners", "tuner", TunerSpec, "finetuning_type"),
     Axis("trainers", "stage", TrainerSpec, "stage"),
     Axis("rewards", "reward", RewardSpec, listed="reward_funcs"),
+    Axis("tools", "tool", ToolSpec, listed="tools"),
     Axis("optimizers", "optimizer", OptimizerSpec),
     Axis("quantizers", "quantizer", QuantizerSpec, "quantization_method"),
     Axis("accelerators", "accelerator", AcceleratorSpec),

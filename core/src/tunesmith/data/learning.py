@@ -44,6 +44,8 @@ class Learning:
 
     mask_history: bool = False
     train_on_prompt: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Declared in prompts that bring none."""
 
 
 @dataclass(slots=True)
@@ -94,6 +96,8 @@ def _rendered(example: Example, renderer: Renderer, wish: Learning) -> Iterator[
         for one, draft in _conversations(example, renderer, wish):
             yield one, [draft]
     elif isinstance(example, Prompt):
+        if not example.conversation.tools and wish.tools:
+            example = replace(example, conversation=replace(example.conversation, tools=wish.tools))
         yield example, [Draft(_text_only(renderer.render(example.conversation, generation_prompt=True)), ())]
     elif isinstance(example, Preference):
         yield example, [_judged(example.prompt, answer, renderer) for answer in (example.chosen, example.rejected)]

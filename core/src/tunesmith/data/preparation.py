@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tunesmith.contracts import Renderer, Source
 from tunesmith.data.cache import Key, Places, rows_key, stream_key
@@ -91,7 +91,7 @@ def make_job(preparation: Preparation, dataset: DatasetPlan, *, streamed: bool =
     """
     options, plugins, renderer = preparation.options, preparation.plugins, preparation.renderer
     source: Source = plugins.sources.get(dataset.source).load()(dataset, preparation.plan)
-    wishes = wishes_for(dataset, options)
+    wishes = wishes_for(dataset, options, tools_of(preparation.plan, plugins))
     take = first or (None if dataset.entry.get("num_samples") else options.max_samples)
     read = {
         "template": renderer.fingerprint if renderer and dataset.kind != "document" else "",
@@ -104,11 +104,18 @@ def make_job(preparation: Preparation, dataset: DatasetPlan, *, streamed: bool =
     return Job(dataset, source, wishes, key, take)
 
 
-def wishes_for(dataset: DatasetPlan, options: DataOptions) -> Wishes:
+def wishes_for(dataset: DatasetPlan, options: DataOptions, tools: tuple[Mapping[str, Any], ...]) -> Wishes:
     """How the rows of a dataset are prepared."""
-    learning = Learning(options.mask_history, options.train_on_prompt)
+    learning = Learning(options.mask_history, options.train_on_prompt, tools)
     words = {str(word): str(text) for word, text in dataset.entry.get("placeholders", {}).items()}
     return Wishes(dataset.kind, options.cutoff_len, options.overflow, learning, words)
+
+
+def tools_of(plan: Plan, plugins: Plugins) -> tuple[Mapping[str, Any], ...]:
+    """What the run's prompts declare that a model may call: nothing where its stage calls nothing."""
+    if "tools" not in plan.settings:
+        return ()
+    return tuple(plugins.tools.get(chosen.wanted).spec.declaration for chosen in plan.picked("tools"))
 
 
 def run_key(preparation: Preparation, jobs: Sequence[Job]) -> Key:

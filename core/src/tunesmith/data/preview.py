@@ -11,7 +11,7 @@ from tunesmith.data.columns import fill
 from tunesmith.data.conversation import Piece, Rendered
 from tunesmith.data.dataset_rows import make_format
 from tunesmith.data.learning import SEQUENCES, Draft, drafted, weigh
-from tunesmith.data.preparation import make_tools, wishes_for
+from tunesmith.data.preparation import make_tools, tools_of, wishes_for
 from tunesmith.data.tokens import Encoder
 from tunesmith.data.work import Wishes
 from tunesmith.errors import TunesmithError
@@ -61,7 +61,7 @@ def looks(plan: Plan, plugins: Plugins) -> Iterator[tuple[DatasetPlan, Look]]:
     """Each dataset with what its rows are read and rendered with."""
     tools = make_tools(plan, plugins)
     for dataset in plan.datasets:
-        wishes = wishes_for(dataset, plan.options(DataOptions))
+        wishes = wishes_for(dataset, plan.options(DataOptions), tools_of(plan, plugins))
         yield dataset, Look(dataset, make_format(dataset, plugins), wishes, *tools)
 
 

@@ -25,7 +25,7 @@ def tunesmith_commands() -> list[CommandSpec]:
             section=run,
             picks=(
                 *("trainers", "tuners", "templates", "backends", "strategies", "launchers", "quantizers", "accelerators"),
-                *("optimizers", "rewards", "trackers", "callbacks", "metrics"),
+                *("optimizers", "rewards", "tools", "trackers", "callbacks", "metrics"),
             ),
             requires=("model_name_or_path", "dataset", "output_dir"),
         ),
@@ -45,7 +45,7 @@ def tunesmith_commands() -> list[CommandSpec]:
             "tunesmith.cli.data:data",
             "Report on datasets, preview rows and what is learned.",
             section=look,
-            picks=("trainers", "templates"),
+            picks=("trainers", "templates", "tools"),
             requires=("model_name_or_path", "dataset"),
         ),
         CommandSpec("runs", "tunesmith.cli.runs:runs", "List finished and running runs, and how they differ.", section=back),

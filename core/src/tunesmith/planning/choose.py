@@ -285,6 +285,7 @@ CHOOSERS: Mapping[str, Callable[[Draft, str], None]] = {
     "accelerators": _accelerators,
     "optimizers": _optimizer,
     "rewards": _listed,
+    "tools": _listed,
     "trackers": _trackers,
     "callbacks": _listed,
     "metrics": _listed,

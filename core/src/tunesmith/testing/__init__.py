@@ -39,6 +39,7 @@ SUITES = {
     "BackendSuite": "backend_suite",
     "EngineSuite": "engine_suite",
     "RewardSuite": "reward_suite",
+    "ToolSuite": "tool_suite",
     "StrategySuite": "strategy_suite",
 }
 

@@ -26,6 +26,7 @@ CONTRACTS: Mapping[type, Contract] = {
     specs.TunerSpec: Contract(contracts.Tuner),
     specs.TrainerSpec: Contract(contracts.Trainer),
     specs.RewardSpec: Contract(contracts.Reward),
+    specs.ToolSpec: Contract(contracts.Tool),
     specs.OptimizerSpec: Contract(contracts.Optimizer),
     specs.QuantizerSpec: Contract(contracts.Quantizer),
     specs.AcceleratorSpec: Contract(contracts.Accelerator),

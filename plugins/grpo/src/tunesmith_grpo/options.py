@@ -22,6 +22,16 @@ class AnsweringOptions:
 
 
 @dataclass(frozen=True)
+class ToolOptions:
+    """What a model may call while it answers."""
+
+    tools: Annotated[tuple[str, ...], "Names of tools that the model may call while it answers."] = ()
+    max_tool_calling_iterations: Annotated[
+        int | None, "Rounds of calls in an answer; nothing means as many as there is room for.", Range(least=1)
+    ] = None
+
+
+@dataclass(frozen=True)
 class GroupOptions(AnsweringOptions, RewardFunctionOptions, RewardModelOptions, ReferenceOptions):
     """What both stages share: how prompts are answered, and how far the policy may move."""
 
@@ -37,7 +47,7 @@ class GroupOptions(AnsweringOptions, RewardFunctionOptions, RewardModelOptions, 
 
 
 @dataclass(frozen=True)
-class GrpoOptions(GroupOptions):
+class GrpoOptions(GroupOptions, ToolOptions):
     """How answers of a group are weighed against each other."""
 
     loss_type: Annotated[
@@ -58,7 +68,7 @@ class RlooOptions(GroupOptions):
 
 
 @dataclass(frozen=True)
-class DistillOptions(AnsweringOptions):
+class DistillOptions(AnsweringOptions, ToolOptions):
     """Who teaches, and what is made small."""
 
     teacher_model: Annotated[str | None, "Model to learn from; it has the same tokenizer."] = None

@@ -1,4 +1,4 @@
-"""What this package offers: the stages ``grpo``, ``rloo`` and ``distill``."""
+"""What this package offers: the stages ``grpo``, ``rloo`` and ``distill``, and a tool that answers may call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tunesmith import Problem, TrainerSpec, hookimpl
+from tunesmith import Problem, ToolSpec, TrainerSpec, hookimpl
 from tunesmith.roles import POLICY, REFERENCE, REWARD, weight_problems
 from tunesmith.specs import Role
 
@@ -64,6 +64,17 @@ DISTILL = TrainerSpec(
     defaults=DRAWN,
 )
 STAGES = (GRPO, RLOO, DISTILL)
+CALCULATOR = ToolSpec(
+    "calculator",
+    "tunesmith_grpo.calculator:Calculator",
+    "Arithmetic on numbers, for models that learn to call tools.",
+    description="Works out an arithmetic expression.",
+    parameters={
+        "type": "object",
+        "properties": {"expression": {"type": "string", "description": "Numbers with + - * / // % ** and parentheses."}},
+        "required": ["expression"],
+    },
+)
 #: Keys that no stage here can honour, each with the reason and what to write instead.
 REFUSED = {
     "do_predict": ("answers are not kept", "Use do_eval: true, or predict with stage: sft."),
@@ -79,6 +90,12 @@ def tunesmith_trainers() -> list[TrainerSpec]:
 
 
 @hookimpl
+def tunesmith_tools() -> list[ToolSpec]:
+    """One tool."""
+    return [CALCULATOR]
+
+
+@hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """What these stages cannot do, known before anything is loaded."""
     stage = next((chosen.name for chosen in plan.picked("trainers")), "")
@@ -89,6 +106,8 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
             yield Problem(plan.settings[key].origin, f"{key}: {why}", hint)
     if plan["num_beams"] > 1:
         yield Problem(plan.settings["num_beams"].origin, "num_beams: answers to learn from are drawn", "Write num_beams: 1")
+    if stage == RLOO.name and "tools" in plan.unused:
+        yield Problem(plan.unused["tools"].origin, "tools: trl's RLOO calls none", "Write stage: grpo, or leave them out.")
     yield from _answering(plan)
     yield from _teacher(plan) if stage == DISTILL.name else _group(plan)
 

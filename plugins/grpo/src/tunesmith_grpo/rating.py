@@ -16,6 +16,7 @@ from tunesmith.runtime.scores import scores
 from tunesmith.runtime.session import Session
 
 from tunesmith_grpo.prompts import PromptBook
+from tunesmith_grpo.tool_use import rated_as
 
 Rate = Callable[..., list[float]]
 
@@ -35,10 +36,13 @@ def _by_function(session: Session, book: PromptBook, stops: frozenset[int], all_
     renderer, tokenizer = session.renderer, session.tokenizer
     assert renderer is not None
 
-    def rate(prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+    def rate(prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], turns: Any = None, **_: Any) -> list[float]:
+        asked = list(map(book.prompt, prompts))
+        if turns is not None:  # tools were called: what they said belongs to what was asked
+            pairs = [rated_as(prompt, said) for prompt, said in zip(asked, turns, strict=True)]
+            return all_of_them.column(at, [prompt for prompt, _ in pairs], [answer for _, answer in pairs])
         texts = [tokenizer.decode([one for one in ids if one not in stops]) for ids in completion_ids]
-        found: list[float] = all_of_them.column(at, list(map(book.prompt, prompts)), list(map(renderer.parse_reply, texts)))
-        return found
+        return all_of_them.column(at, asked, list(map(renderer.parse_reply, texts)))
 
     rate.__name__ = all_of_them.names[at]
     return rate

@@ -14,12 +14,12 @@ from tunesmith.runtime.stopping import stop_ids
 from tunesmith.runtime.training_stage import TrainingStage
 
 from tunesmith_grpo.arguments import arguments_class, sampling
-from tunesmith_grpo.options import AnsweringOptions, GroupOptions, GrpoOptions, RlooOptions
+from tunesmith_grpo.options import AnsweringOptions, GroupOptions, GrpoOptions, RlooOptions, ToolOptions
 from tunesmith_grpo.prompts import PromptBook
 from tunesmith_grpo.rating import rating_functions
 from tunesmith_grpo.trainers import DistillTrainer, GrpoTrainer, PromptTrainer, RlooTrainer
 
-KINDS = (AnsweringOptions, RewardFunctionOptions, RewardModelOptions, ReferenceOptions)
+KINDS = (AnsweringOptions, ToolOptions, RewardFunctionOptions, RewardModelOptions, ReferenceOptions)
 #: Keys that trl does not get.
 OURS = {name for kind in KINDS for name in kind.__dataclass_fields__}
 

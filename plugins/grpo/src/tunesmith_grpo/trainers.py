@@ -20,6 +20,7 @@ from tunesmith.runtime.session import Session
 
 from tunesmith_grpo.continuous import answer
 from tunesmith_grpo.prompts import PromptBook
+from tunesmith_grpo.tool_use import Episode, ToolUse
 
 
 class PromptTrainer(SessionTrainer):
@@ -32,6 +33,10 @@ class PromptTrainer(SessionTrainer):
         self.book = book
         with _as_precise_as_before(session.models["policy"]):
             super().__init__(*args, session=session, **kwargs)
+        self.tool_use: ToolUse | None = None
+        if next(session.plan.picked("tools"), None) is not None:
+            self.tool_use = ToolUse(session, session.plan["max_tool_calling_iterations"])
+            self.tools = [one.name for one in session.plan.picked("tools")]  # trl asks whether there are any
         if not session.plan["do_sample"]:  # trl has no word for the likeliest answers
             self.generation_config.update(do_sample=False, temperature=None, top_p=None, top_k=None)
 
@@ -49,6 +54,15 @@ class PromptTrainer(SessionTrainer):
     def as_answered(self, answers: list[list[int]]) -> Any:
         """Answers as trl's trainer hands them on."""
         return answers
+
+    def answers(self, asked: list[list[int]]) -> tuple[list[list[int]], Any]:
+        """One answer to each list of ids, and how likely each of its tokens was, where that is known."""
+        return self._generate_single_turn(asked, None, {}, num_generations=1)
+
+    def _counted(self, played: list[Episode]) -> tuple[int, int, list[list[Any]]]:
+        """Calls, how many of them failed, and no images."""
+        assert self.tool_use is not None
+        return self.tool_use.calls, self.tool_use.failures, [[] for _ in played]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         """trl's order of prompts, anew from seed and epoch, so that a resumed epoch repeats it."""
@@ -146,6 +160,19 @@ def _without_copies(policy: Any) -> Iterator[None]:
 class GrpoTrainer(GroupTrainer, GRPOTrainer):
     """Group relative policy optimisation (Shao et al. 2024, arXiv:2402.03300)."""
 
+    def _tool_call_loop(self, prompts: list[str], starts: Any, first: Any, completions: Any, logprobs: Any, *_: Any) -> Any:
+        """Tools are called by our own loop, whose prompts are never rendered anew."""
+        assert self.tool_use is not None
+        played = self.tool_use.play(self, prompts, starts, first, logprobs)
+        likely = None if logprobs is None else [one.logprobs for one in played]
+        return [one.said for one in played], completions, [one.ids for one in played], likely, *self._counted(played)
+
+    def _calculate_rewards(self, inputs: Any, *args: Any) -> Any:
+        """Reward functions see what tools have said, too."""
+        if self.tool_use is not None:
+            self.tool_use.told(inputs)
+        return super()._calculate_rewards(inputs, *args)
+
     def as_answered(self, answers: list[list[int]]) -> Any:
         """With no word of how likely they were."""
         return answers, None
@@ -157,3 +184,13 @@ class RlooTrainer(GroupTrainer, RLOOTrainer):
 
 class DistillTrainer(PromptTrainer, DistillationTrainer):
     """On-policy distillation (Agarwal et al. 2024, arXiv:2306.13649): a teacher judges every token that the student says."""
+
+    def answers(self, asked: list[list[int]]) -> tuple[list[list[int]], Any]:
+        """One answer to each list of ids; nobody says how likely."""
+        return self._generate_single_turn(asked, None, {}), None
+
+    def _tool_call_loop(self, prompts: list[str], starts: Any, first: Any, completions: Any, *_: Any) -> Any:
+        """Tools are called by our own loop, whose prompts are never rendered anew."""
+        assert self.tool_use is not None
+        played = self.tool_use.play(self, prompts, starts, first, None)
+        return [one.said for one in played], completions, [one.ids for one in played], *self._counted(played)
