@@ -47,9 +47,27 @@ def _class_of(folder: Path) -> Any:
     known = PROCESSOR_MAPPING_NAMES.get(read_json(folder, "config.json").get("model_type", ""))
     for name in (*named, *([known] if isinstance(known, str) else [])):
         if (found := getattr(transformers, name, None)) is not None:
-            return found
+            return _on_pillow(found, name) if getattr(found, "is_dummy", False) else found
     said = f"{named[0]}, which this transformers does not have" if named else "no processor_class"
     raise TunesmithError(f"The processor of {folder} cannot be told: its files name {said}.")
+
+
+def _on_pillow(placeholder: Any, name: str) -> Any:
+    """The class behind transformers' placeholder for one whose module asks for torchvision: it wants a function for sizes, which
+    the module for Pillow has as well.
+
+    :raises ImportError: that module does not do.
+    """
+    import sys
+    from importlib import import_module
+
+    module: str = placeholder.__module__
+    asked = module.replace(".processing_", ".image_processing_")
+    sys.modules[asked] = import_module(module.replace(".processing_", ".image_processing_pil_"))
+    try:
+        return getattr(import_module(module), name)
+    finally:
+        del sys.modules[asked]
 
 
 def _own(folder: Path, kind: Any) -> dict[str, Any]:
@@ -79,5 +97,5 @@ def process(processor: Any, images: list[Any]) -> tuple[dict[str, Any], list[str
     """
     merged = processor._merge_kwargs(tokenizer_init_kwargs=processor.tokenizer.init_kwargs)
     seen, texts = processor._process_images(images, **merged["images_kwargs"])
-    unused = set(processor.unused_input_names)
-    return {name: value for name, value in seen.items() if name not in unused}, list(texts)
+    wanted = set(processor.model_input_names) - set(processor.unused_input_names)
+    return {name: value for name, value in seen.items() if name in wanted}, list(texts)
