@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+
 from tunesmith.runtime.tiny import Sizes
 from tunesmith.runtime.tiny.families import Family, find_family
 from tunesmith.runtime.tiny.tokens import make_tokenizer

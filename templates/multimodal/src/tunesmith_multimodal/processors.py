@@ -53,8 +53,8 @@ def _class_of(folder: Path) -> Any:
 
 
 def _on_pillow(placeholder: Any, name: str) -> Any:
-    """The class behind transformers' placeholder for one whose module asks for torchvision: it wants a function for sizes, which
-    the module for Pillow has as well.
+    """The class behind transformers' placeholder for one whose module asks for torchvision: what it wants of that is a function
+    for sizes, which the module for Pillow has as well.
 
     :raises ImportError: that module does not do.
     """
