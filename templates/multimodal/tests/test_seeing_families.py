@@ -16,11 +16,12 @@ from tunesmith.data.conversation import Conversation, Media, Text, Turn
 from tunesmith.data.preparation import make_tools
 from tunesmith.plugins import Plugins
 from tunesmith.templates.finding import renderer_for, spec_for
-from tunesmith.testing.small_seeing import FAMILIES, make_seeing
+from tunesmith.testing.small_seeing import make_seeing, read_seeing
 from tunesmith_huggingface.engine import HuggingfaceEngine
 from tunesmith_multimodal.processors import load_processor
 
 Config = Callable[..., dict[str, Any]]
+FAMILIES = read_seeing(Path(__file__).with_name("families.toml"))
 QWEN = "<|vision_start|><|image_pad|><|vision_end|>" * 2
 GLM = "<|begin_of_image|><|image|><|end_of_image|>" * 2
 #: Templates of families whose processor is one of those above, and how a question about two pictures ends in them.
@@ -44,7 +45,7 @@ RELATED = {
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A name and the folder of its small model."""
     folder = tmp_path_factory.mktemp("families") / request.param
-    make_seeing(request.param, folder)
+    make_seeing(FAMILIES[request.param], folder)
     return request.param, folder
 
 

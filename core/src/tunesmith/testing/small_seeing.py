@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +16,6 @@ from tunesmith.runtime.tiny import Sizes
 from tunesmith.runtime.tiny.families import Family, find_family
 from tunesmith.runtime.tiny.tokens import make_tokenizer
 from tunesmith.runtime.tiny.weights import make_config
-
-PATCHES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-QWEN = {"patch_size": 4, "temporal_patch_size": 2, "spatial_merge_size": 2, "depth": 2, "num_heads": 4, "out_hidden_size": 64}
-BETWEEN_PIXELS = {"patch_size": 4, "merge_size": 2, "temporal_patch_size": 2}
-SECTIONS = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 
 
 @dataclass(frozen=True)
@@ -49,165 +45,14 @@ class Seeing:
     named: Mapping[str, str] = field(default_factory=dict)
 
 
-QWEN_MARKS = {
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-}
-QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
-QWEN_IMAGES = {
-    "image_processor_type": "Qwen2VLImageProcessor",
-    **BETWEEN_PIXELS,
-    "size": {"shortest_edge": 256, "longest_edge": 16384},
-}
-GLM_MARKS = {
-    "image_token_id": "<|image|>",
-    "video_token_id": "<|video|>",
-    "image_start_token_id": "<|begin_of_image|>",
-    "image_end_token_id": "<|end_of_image|>",
-    "video_start_token_id": "<|begin_of_video|>",
-    "video_end_token_id": "<|end_of_video|>",
-}
-PIXTRAL = {"image_processor_type": "PixtralImageProcessor", "patch_size": {"height": 4, "width": 4}}
-CLIP = {"model_type": "clip_vision_model", **PATCHES, "image_size": 32, "patch_size": 8, "projection_dim": 32}
-GRIDS = [[32, 64], [64, 32], [64, 64]]
-IMG = ("[IMG]", "[IMG_BREAK]", "[IMG_END]")
-GLM_PICTURE = "<|begin_of_image|><|image|><|end_of_image|>"
-
-FAMILIES = {
-    "qwen2_5_vl": Seeing(
-        "qwen2_vl",
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-        f"<|im_start|>user\n{QWEN_IMAGE * 2}What?<|im_end|>\n<|im_start|>assistant\n",
-        "qwen2",
-        "Qwen2_5_VLConfig",
-        "Qwen2_5_VLProcessor",
-        QWEN_IMAGES,
-        {**QWEN, "hidden_size": 32, "intermediate_size": 64, "window_size": 16, "fullatt_block_indexes": [1]},
-        QWEN_MARKS,
-        own=True,
-        text={"rope_parameters": SECTIONS},
-    ),
-    "qwen3_vl": Seeing(
-        "qwen3_vl_nothink",
-        f"<|im_start|>user\n{QWEN_IMAGE * 2}What?<|im_end|>\n<|im_start|>assistant\n",
-        "qwen3",
-        "Qwen3VLConfig",
-        "Qwen3VLProcessor",
-        {**QWEN_IMAGES, "image_processor_type": "Qwen2VLImageProcessorFast"},
-        {
-            **QWEN,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_position_embeddings": 64,
-            "deepstack_visual_indexes": [0, 1],
-        },
-        QWEN_MARKS,
-        own=True,
-        text={"rope_parameters": SECTIONS},
-    ),
-    "gemma3": Seeing(
-        "gemma3",
-        "<bos><start_of_turn>user\n<start_of_image><start_of_image>What?<end_of_turn>\n<start_of_turn>model\n",
-        "gemma3",
-        "Gemma3Config",
-        "Gemma3Processor",
-        {"image_processor_type": "Gemma3ImageProcessor", "size": {"height": 32, "width": 32}},
-        {"model_type": "siglip_vision_model", **PATCHES, "image_size": 32, "patch_size": 8, "vision_use_head": False},
-        {"boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>", "image_token_index": "<image_soft_token>"},
-        own=True,
-        top={"mm_tokens_per_image": 4},
-        settings={"image_seq_length": 4},
-        tokens=("<image_soft_token>",),
-        named={"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"},
-    ),
-    "pixtral": Seeing(
-        "pixtral",
-        "<s>[INST][IMG][IMG]What?[/INST]",
-        "mistral",
-        "LlavaConfig",
-        "PixtralProcessor",
-        {**PIXTRAL, "size": {"longest_edge": 64}},
-        {"model_type": "pixtral", **PATCHES, "image_size": 64, "patch_size": 4},
-        {"image_token_index": "[IMG]"},
-        top={"vision_feature_layer": -1, "vision_feature_select_strategy": "full"},
-        settings={"patch_size": 4},
-        tokens=IMG,
-    ),
-    "mistral3": Seeing(
-        "mistral_small",
-        "[INST][IMG][IMG]What?[/INST]",
-        "mistral",
-        "Mistral3Config",
-        "PixtralProcessor",
-        {**PIXTRAL, "size": {"longest_edge": 64}},
-        {"model_type": "pixtral", **PATCHES, "image_size": 64, "patch_size": 4},
-        {"image_token_index": "[IMG]"},
-        top={"vision_feature_layer": -1, "spatial_merge_size": 2},
-        settings={"patch_size": 4, "spatial_merge_size": 2},
-        tokens=(*IMG, "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
-    ),
-    "internvl": Seeing(
-        "intern_vl",
-        "<|im_start|>user\n<IMG_CONTEXT>\n<IMG_CONTEXT>\nWhat?<|im_end|>\n<|im_start|>assistant\n",
-        "qwen2",
-        "InternVLConfig",
-        "InternVLProcessor",
-        {"image_processor_type": "GotOcr2ImageProcessor", "size": {"height": 32, "width": 32}, "max_patches": 3},
-        {**PATCHES, "image_size": [32, 32], "patch_size": [8, 8]},
-        {"image_token_id": "<IMG_CONTEXT>"},
-        top={"image_seq_length": 4},
-        settings={"image_seq_length": 4},
-        tokens=("<img>", "</img>", "<IMG_CONTEXT>", "<video>"),
-        named={
-            "start_image_token": "<img>",
-            "end_image_token": "</img>",
-            "context_image_token": "<IMG_CONTEXT>",
-            "video_token": "<video>",
-        },
-    ),
-    "llava_next": Seeing(
-        "llava_next_mistral",
-        "[INST] <image>\n<image>\nWhat? [/INST]",
-        "mistral",
-        "LlavaNextConfig",
-        "LlavaNextProcessor",
-        {
-            "image_processor_type": "LlavaNextImageProcessor",
-            "size": {"shortest_edge": 32},
-            "crop_size": {"height": 32, "width": 32},
-            "image_grid_pinpoints": GRIDS,
-        },
-        CLIP,
-        {"image_token_index": "<image>"},
-        top={"image_grid_pinpoints": GRIDS, "image_seq_length": 16},
-        settings={"patch_size": 8, "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"},
-        tokens=("<image>",),
-    ),
-    "glm4v": Seeing(
-        "glm4v",
-        f"[gMASK]<sop><|user|>\n{GLM_PICTURE * 2}What?<|assistant|>",
-        "qwen2",
-        "Glm4vConfig",
-        "Glm4vProcessor",
-        {
-            "image_processor_type": "Glm4vImageProcessor",
-            **BETWEEN_PIXELS,
-            "size": {"shortest_edge": 256, "longest_edge": 16384},
-        },
-        {**QWEN, "hidden_size": 32, "intermediate_size": 64, "image_size": 32},
-        GLM_MARKS,
-        own=True,
-        text={"rope_parameters": {**SECTIONS, "partial_rotary_factor": 1.0}},
-        tokens=(*GLM_MARKS.values(), "[gMASK]", "<sop>", "<|user|>", "<|assistant|>", "<|observation|>", "</answer>"),
-    ),
-}
+def read_seeing(file: Path) -> dict[str, Seeing]:
+    """The families in a TOML file, one table to each."""
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    return {name: Seeing(**{**table, "tokens": tuple(table.get("tokens", ()))}) for name, table in tables.items()}
 
 
-def make_seeing(name: str, folder: Path) -> Seeing:
+def make_seeing(facts: Seeing, folder: Path) -> None:
     """Write the small model into ``folder``."""
-    facts = FAMILIES[name]
     base = find_family(facts.base)
     family: Family = replace(base, special=(*base.special, *(token for token in facts.tokens if token not in base.special)))
     tokenizer = make_tokenizer(family, 2048, 4096)
@@ -230,4 +75,3 @@ def make_seeing(name: str, folder: Path) -> Seeing:
         told.write_text(json.dumps({**json.loads(told.read_text()), "extra_special_tokens": dict(facts.named)}))
     for file, content in (("preprocessor_config", facts.images), ("processor_config", facts.settings)):
         (folder / f"{file}.json").write_text(json.dumps({"processor_class": facts.processor, **content}))
-    return facts
