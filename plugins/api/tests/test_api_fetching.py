@@ -6,6 +6,7 @@ import http.server
 import ipaddress
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -22,9 +23,15 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 
 
 class Pictures(http.server.BaseHTTPRequestHandler):
-    """``/a.png`` is a picture, ``/to?URL`` leads to URL, ``/endless`` never ends."""
+    """``/a.png`` is a picture, ``/to?URL`` leads to URL, ``/endless`` never ends, ``/slow…`` takes its time."""
 
     def do_GET(self) -> None:
+        if self.path.startswith("/slow"):
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"\r\n" if self.path == "/slow-body" else b"X: "))
+            for _ in range(100):
+                self.wfile.write(b"a")
+                time.sleep(0.1)
+            return
         if self.path.startswith("/to?"):
             self.send_response(302)
             self.send_header("Location", self.path[4:])
@@ -122,6 +129,27 @@ def test_size_redirects_and_mistakes_have_an_end(internet: tuple[int, ssl.SSLCon
     ):
         with pytest.raises(ApiError, match=says):
             get(url, internet, most=10_000)
+
+
+@pytest.mark.parametrize("path", ["/slow-head", "/slow-body"])
+def test_who_speaks_slowly_is_cut_off(internet: tuple[int, ssl.SSLContext], path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and all of them would take ten seconds."""
+    monkeypatch.setattr("tunesmith_api.fetching.SECONDS", 1.0)
+    began = time.monotonic()
+    with pytest.raises(ApiError, match=r"too long|could not be read"):
+        get(f"https://{NAME}:PORT{path}", internet)
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0"],
+)
+def test_no_spelling_of_this_machine_is_fetched_from(host: str) -> None:
+    """The system's own resolver reads them, not a pattern of ours."""
+    with pytest.raises(ApiError, match="Only public") as caught:
+        fetch(f"https://{host}/a.png", 1000)
+    assert caught.value.status == 403
 
 
 @pytest.mark.parametrize(

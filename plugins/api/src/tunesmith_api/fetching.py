@@ -10,8 +10,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -56,13 +58,13 @@ def fetch(
     for _ in range(REDIRECTS + 1):
         split = _checked(url)
         host, port = str(split.hostname), split.port or 443
-        connection = _Pinned(host, port, _public_address(host, port, resolve, public), context)
+        connection = _Pinned(host, port, _public_address(host, port, resolve, public), context, end)
         try:
             moved, data = _get(connection, split, most, end)
         except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise bad(f"{host} could not be read: {type(error).__name__}.") from error
         finally:
-            connection.close()
+            connection.finish()
         if moved is None:
             return data
         url = urljoin(url, moved)
@@ -91,16 +93,32 @@ def _public_address(host: str, port: int, resolve: Resolve, public: Callable[[st
 
 
 class _Pinned(http.client.HTTPSConnection):
-    """A connection to one address, whose certificate must be that of the name."""
+    """A connection to one address, whose certificate must be that of the name.
 
-    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
+    It is cut at ``end``, as of :func:`time.monotonic`, however slowly the other side speaks.
+    """
+
+    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None, end: float) -> None:
         self._tls = context or ssl.create_default_context()
         super().__init__(host, port, timeout=5, context=self._tls)
         self._address = address
+        self._end = threading.Timer(end - time.monotonic(), self._cut)
+        self._end.daemon = True
 
     def connect(self) -> None:
         plain = socket.create_connection((self._address, self.port), self.timeout)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+        self.sock = self._held = self._tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+        self._end.start()
+        self.sock.do_handshake()
+
+    def finish(self) -> None:
+        """Let go of it; ``close`` is called earlier, when the other side has said that it will."""
+        self._end.cancel()
+        self.close()
+
+    def _cut(self) -> None:
+        with suppress(OSError):  # it was closed a moment ago
+            socket.socket.shutdown(self._held, socket.SHUT_RDWR)  # that of TLS would spoil the object for who reads
 
 
 def _get(connection: _Pinned, split: SplitResult, most: int, end: float) -> tuple[str | None, bytes]:
@@ -117,6 +135,6 @@ def _get(connection: _Pinned, split: SplitResult, most: int, end: float) -> tupl
         data += chunk
         if len(data) > most:
             raise bad("What lies there is larger than a request may be (api_max_body).")
-        if time.monotonic() > end:
-            raise bad("It took too long to read.")
+    if time.monotonic() > end:
+        raise bad("It took too long to read.")
     return None, bytes(data)
