@@ -9,8 +9,8 @@ turn), each beside the peer's.
 
     python benchmarks/serve.py --peer-python PEER_ENVIRONMENT/bin/python
 
-Run it with the Python of an ordinary installation (``tunesmith[api]``), as the peer's is: transformers imports quantisation
-libraries that happen to be installed at every start, needed or not, which makes a development environment slower to be ready.
+Run it with the Python of an ordinary installation (``tunesmith[api]``), as the peer's is: transformers imports some
+quantisation libraries at every start wherever it finds them, needed or not. It says so at the end where that has happened.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import importlib.util
 import json
 import os
 import socket
@@ -34,6 +35,8 @@ from pathlib import Path
 SIZES = {"hidden": 512, "layers": 8, "heads": 8, "kv-heads": 4, "intermediate": 1536, "vocab": 2048, "context": 1024}
 CLIENTS, TOKENS = 16, 64
 MODEL = "gpt-3.5-turbo"
+#: What transformers imports at every start where it is installed.
+SLOW = ("hqq", "torchao")
 
 
 @dataclass
@@ -228,6 +231,8 @@ def main() -> int:
             for server in found:
                 server.stop()
     print("\n".join(table(found)))
+    if slow := [name for name in SLOW if importlib.util.find_spec(name)]:
+        print(f"not an ordinary installation: transformers imported {' and '.join(slow)} at every start of ours")
     return 0
 
 

@@ -56,3 +56,20 @@ def test_an_export_sees_as_well_and_a_lack_of_its_processor_is_said(
         (out / name).unlink()
     assert main(["chat", f"model_name_or_path={out}", *WORDS, "--image", str(file), "--prompt", ASKED]) == 2
     assert "reads text only" in capsys.readouterr().err
+
+
+def test_lines_of_a_batch_may_hold_pictures_of_one_folder(
+    place: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = json.loads((place / "held.json").read_text())[:4]
+    names = [row["images"][0] for row in held] + ["../held.json", "gone.png"]
+    lines = [[{"type": "image", "image": name}, {"type": "text", "text": ASKED}] for name in names]
+    asked = [json.dumps({"messages": [{"role": "user", "content": content}]}) for content in lines]
+    (tmp_path / "asked.jsonl").write_text("\n".join(asked))
+    words = [f"model_name_or_path={trained}", f"media_dir={place / 'pictures'}", *WORDS]
+    assert main(["batch", str(tmp_path / "asked.jsonl"), str(tmp_path / "said.jsonl"), *words]) == 0
+    said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    right = [line["text"].strip() == row["messages"][1]["content"] for line, row in zip(said, held, strict=False)]
+    assert sum(right) >= 3
+    assert "lies outside" in said[4]["error"]["message"]
+    assert "gone.png" in said[5]["error"]["message"]

@@ -34,7 +34,7 @@ class ImageReader(MediaReader):
         self._folder = folder
         data = plan.settings.get("dataset_dir")
         wanted = self._options.media_dir or (str(data.value) if data else ".")
-        self._root = Path(wanted).expanduser() if plan.datasets else None
+        self._root = Path(wanted).expanduser() if plan.datasets or self._options.media_dir else None
         self._texts: dict[tuple[int, int], str] = {}
         self.fingerprint = self._fingerprint()
 
@@ -106,7 +106,7 @@ class ImageReader(MediaReader):
 
         limits = (self._options.image_min_pixels, self._options.image_max_pixels)
         try:
-            seen, texts = process(processor, [open_image(one, *limits) for one in media])
+            seen, texts = process(processor, [open_image(self._found(one), *limits) for one in media])
         except ValueError as error:
             raise TunesmithError(f"An image that was there when its text was made cannot be seen any more: {error}") from error
         kinds = torch.tensor(processor.create_mm_token_type_ids(ids.tolist()))
