@@ -2,7 +2,9 @@
 
 A model with the layout of Qwen3-MoE: as many layers as asked for, 32 experts of which 4 answer for a token, random weights in
 bfloat16. Training is forward and backward with updates of rank 8 on all experts. Variants take turns in each round, and the
-best round of each counts; memory is what the process holds once the model is ready, in a process of its own.
+median round of each counts; memory is what the process holds once the model is ready, in a process of its own. The kernel's
+own threads wait by asking again and again, so time is measured, not work: the machine has to be quiet. A few minutes on two
+cores; ``--only training`` is one column, ``--variants "kt 8 bits"`` one row, beside the one that ratios are against.
 
 Runs where kt-kernel is, in its stack:
 
@@ -23,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -33,6 +36,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from tunesmith_ktransformers.experts import put_in
 from tunesmith_ktransformers.kernel import KtKernel, Tuning
 
+SIZES = {"width": 1024, "inner": 512, "layers": 2, "experts": 32, "tokens": 512}
 CHOSEN = 4
 DECODED = 32
 VOCABULARY = 4096
@@ -110,25 +114,26 @@ WORKS: dict[str, tuple[Callable[[Any, torch.Tensor], None], bool]] = {
 }
 
 
-def best(options: argparse.Namespace, work: str) -> dict[str, float]:
-    """Tokens per second of each variant, in its best round."""
+def rates_of(options: argparse.Namespace, work: str) -> dict[str, float]:
+    """Tokens per second of each variant, in its median round."""
     act, learn = WORKS[work]
     count = DECODED if work == "decoding" else options.tokens
     ids = torch.randint(5, VOCABULARY, (1, options.tokens), generator=torch.Generator().manual_seed(0))
-    models = {name: build(options, name, learn=learn) for name in VARIANTS}
-    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    models = {name: build(options, name, learn=learn) for name in options.variants}
+    times: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(options.rounds + 1):
         for name, model in models.items():
             start = time.perf_counter()
             act(model, ids)
             if turn:  # the first one warms up
                 times[name].append(time.perf_counter() - start)
-    return {name: count / min(each) for name, each in times.items()}
+    return {name: count / median(each) for name, each in times.items()}
 
 
-def memory(variant: str, arguments: list[str]) -> float:
+def memory(variant: str, options: argparse.Namespace) -> float:
     """What a process with this model holds, in MiB."""
-    command = [sys.executable, __file__, *arguments, "--memory", variant]
+    sizes = [f"--{name}={getattr(options, name)}" for name in (*SIZES, "threads")]
+    command = [sys.executable, __file__, *sizes, "--memory", variant]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
@@ -141,10 +146,12 @@ def held() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("width", 1024), ("inner", 512), ("layers", 2), ("experts", 32), ("tokens", 512)):
+    for name, default in SIZES.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=[*WORKS, "memory"], default=[*WORKS, "memory"])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--memory", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -154,13 +161,20 @@ def main() -> None:
         print(held() - before)
         del model
         return
+    options.variants = [name for name in VARIANTS if name == FLOOR or name in options.variants]
+    report(options)
+
+
+def report(options: argparse.Namespace) -> None:
+    """One row for each variant."""
     numbers = 3 * options.width * options.inner * options.experts * options.layers / 1e6
     print(f"{options.layers} layers of {options.experts} experts, {options.width} → {options.inner}: {numbers:.0f} M numbers")
-    rates = {work: best(options, work) for work in WORKS}
-    print(" " * 18 + "".join(f"{work:>12} tok/s   ratio" for work in WORKS) + f"{'MiB':>8}")
-    for name in VARIANTS:
+    rates = {work: rates_of(options, work) for work in WORKS if work in options.only}
+    sized = "memory" in options.only
+    print(" " * 18 + "".join(f"{work:>12} tok/s   ratio" for work in rates) + ("     MiB" if sized else ""))
+    for name in options.variants:
         shown = "".join(f"{each[name]:18.0f}{each[name] / each[FLOOR]:8.2f}" for each in rates.values())
-        print(f"{name:18}{shown}{memory(name, sys.argv[1:]):8.0f}")
+        print(f"{name:18}{shown}" + (f"{memory(name, options):8.0f}" if sized else ""))
 
 
 if __name__ == "__main__":
