@@ -75,9 +75,7 @@ def main() -> int:
         shares.append(sum(timed.seconds.values()) / whole)
     share = median(shares)
     timed, whole = runs[shares.index(share)]
-    print(
-        f"median of {ROUNDS} runs: {STEPS} steps of {whole / STEPS * 1000:.0f} ms processor time, a checkpoint every {SAVE_EVERY}"
-    )
+    print(f"Median of {ROUNDS} runs: {STEPS} steps of {whole / STEPS * 1000:.0f} ms, a checkpoint every {SAVE_EVERY}")
     for name, seconds in timed.seconds.most_common():
         print(f"{name:16}{timed.calls[name]:>5} calls{seconds / STEPS * 1e6:>9.1f} µs a step{seconds / whole:>10.4%}")
     print(f"{'all':16}{sum(timed.calls.values()):>5} calls{share * whole / STEPS * 1e6:>9.1f} µs a step{share:>10.4%}")
