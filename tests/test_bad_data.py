@@ -57,6 +57,25 @@ def test_a_file_that_cannot_be_read_is_named_with_its_line(refused_data: Refused
     assert told in refused_data(content, name=name)
 
 
+@pytest.mark.parametrize(
+    ("content", "mends"),
+    [
+        ("", "It is empty."),
+        ('[{"instruction": "a", "output": "b"},]', "Remove the comma before the closing bracket."),
+        ('[{"instruction": "a", "output": "b",}]', "Remove the comma before the closing bracket."),
+        ('[// mine\n{"instruction": "a"}]', "JSON has no comments: remove this one."),
+        ("[{'instruction': 'a'}]", "JSON takes double quotes"),
+        ('[{"instruction": None}]', "JSON writes true, false and null."),
+        ('[{"instruction": "a\nb"}]', r"\n for a new line"),
+        (r'[{"instruction": "C:\data"}]', r"\\ for a backslash"),
+        ('[{"instruction": "a}]', "Close the quotes"),
+        ('[{"instruction" "a"}]', "Mend the file."),
+    ],
+)
+def test_what_is_no_json_says_what_mends_it(refused_data: Refused, content: str, mends: str) -> None:
+    assert mends in refused_data(content, name="x.json").splitlines()[1]
+
+
 def test_a_file_that_is_gone_has_the_nearest(desk: Path, refused: Refused) -> None:
     (desk / "dataset_info.json").write_text('{"x": {"file_name": "row.jsonl"}}')
     assert refused("dataset=x").splitlines() == [
@@ -132,6 +151,12 @@ def test_a_column_that_is_not_there(
     assert f"error: x: no row of x.jsonl {what}" in told
     assert instead in told
     assert 'Columns are named in dataset_info.json: "columns": {"prompt": "…"}' in told
+
+
+def test_rows_that_another_format_reads_name_it(refused_data: Refused) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    told = refused_data([{"messages": turns}])
+    assert 'Its columns are messages. Write "formatting": "openai" in dataset_info.json, which reads such rows.' in told
 
 
 SHARE = {"formatting": "sharegpt"}

@@ -26,16 +26,18 @@ Refused = Callable[..., str]
     [
         ("model_name_or_path=tin", "model_name_or_path: there is no folder tin", "Did you mean 'tiny'?"),
         ("model_name_or_path=run.yaml", "model_name_or_path: run.yaml is a file", "Give its folder"),
-        ("model_name_or_path=acme/tiny", "acme/tiny is no folder and not in the hub's cache", "Give a folder, or a hub name"),
+        ("model_name_or_path=acme/tiny", "acme/tiny is no folder and not in the hub's cache", "Unset HF_HUB_OFFLINE"),
         ("dataset=row", "there is no dataset 'row' in dataset_info.json", "Did you mean 'rows'?"),
         ("eval_dataset=rowz", "there is no dataset 'rowz' in dataset_info.json", "Did you mean 'rows'?"),
         ("template=qwen33", "There is no template 'qwen33'", "Did you mean 'qwen3'?"),
         ("template=./mine.toml", "there is no template file ./mine.toml", "looked for beside the configuration"),
         ("adapter_name_or_path=tin", "adapter_name_or_path: there is no folder tin", "Did you mean 'tiny'?"),
         ("adapter_name_or_path=tiny", "tiny bears no mark of an installed tuner", "adapter_config.json"),
+        ("stage=SFT", "There is no stage 'SFT'", "Did you mean 'sft'?"),
         ("stage=sfft", "There is no stage 'sfft'", "Did you mean 'sft'?"),
         ("finetuning_type=loar", "There is no tuner 'loar'", "Did you mean 'lora'?"),
         ("backend=cudaa", "There is no backend 'cudaa'", "Did you mean 'cuda'?"),
+        ("backend=gpu", "There is no backend 'gpu'", "backend: auto picks one that is here. Installed: "),
         ("lora_ranck=4", "there is no key lora_ranck", "Did you mean 'lora_rank'?"),
         ("--lora-ranck=4", "there is no key lora_ranck", "Did you mean 'lora_rank'?"),
         ("resume_from_checkpoint=true", "resume_from_checkpoint: out holds no checkpoint", "to start from the beginning"),
@@ -83,6 +85,24 @@ def test_no_such_command_has_the_nearest(refused: Refused) -> None:
     assert "Did you mean 'report'?" in refused(command="data reprot")
 
 
+def test_a_file_in_the_place_of_a_command_says_which_would_take_it(refused: Refused) -> None:
+    assert refused(command="", config="run.yaml").splitlines() == [
+        "error: run.yaml is no command.",
+        "  Write tunesmith train run.yaml; tunesmith plan run.yaml looks first.",
+    ]
+    assert refused(command="data", config="run.yaml").splitlines() == [
+        "error: No such command 'run.yaml'.",
+        "  Name what to do with it: tunesmith data preview, tunesmith data report.",
+    ]
+
+
+def test_an_option_that_is_not_there_takes_two_lines_as_well(refused: Refused) -> None:
+    assert refused(command="doctor --bakend cpu", config="").splitlines() == [
+        "error: No such option '--bakend'. Did you mean '--backend'?",
+        "  tunesmith doctor --help shows what there is.",
+    ]
+
+
 def test_a_command_that_another_package_brings_says_so(refused: Refused) -> None:
     told = refused(command="--without webui webui").splitlines()
     assert told == ["error: The command 'webui' is not installed.", "  It comes with tunesmith-webui."]
@@ -121,6 +141,9 @@ def test_an_engine_that_is_not_there(desk: Path, tiny_model: Path, refused: Refu
         ("folder.yaml", "folder.yaml is a folder", "Name the configuration file in it"),
         ("run.yaml other.yaml", "2 configuration files: run.yaml and other.yaml", "Name one; override with key=value."),
         ("run.yaml lora_rank", "'lora_rank' is neither a configuration file nor an override", "Write lora_rank=VALUE."),
+        ("run.yaml lora_rank:8", "'lora_rank:8' is neither a configuration file nor an override", "Write lora_rank=8"),
+        ("run.yaml lora_rank = 8", "lora_rank and its value are separate words", "Write lora_rank=8"),
+        ("run.yaml lora_rank =8", "lora_rank and its value are separate words", "Write lora_rank=8"),
         ("run.yaml --lora_rank", "--lora_rank needs a value", "Write --lora_rank VALUE"),
     ],
 )
@@ -130,6 +153,7 @@ def test_a_configuration_that_cannot_be_found(desk: Path, refused: Refused, conf
     told = refused(config=config)
     assert f"error: command line: {what}" in told
     assert instead in told
+    assert len(told.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,9 @@ def test_a_configuration_that_cannot_be_found(desk: Path, refused: Refused, conf
         ("lora_target:\n\t- q_proj\n", 2, "this is not YAML", "Indent with spaces."),
         ("lora_target: [q_proj\nseed: 1\n", 2, "this is not YAML", "needs quotes"),
         ("seed: 1\nx: \0\n", 2, "this is not YAML: it holds the control character U+0000", "Remove it."),
+        ("lora_alpha:2\n", 1, "this is not YAML", "Write lora_alpha: 2"),
+        ("lora_alpha = 2\nseed: 1\n", 1, "this is not YAML", "Write lora_alpha: 2"),
+        ("lora_target: 'q_proj\nseed: 1\n", 1, "this is not YAML: a quote is opened and not closed", "Close it."),
         ("lora_alpha: two\n", 1, "lora_alpha must be a whole number", "not two"),
         ("lora_dropout: 2\n", 1, "lora_dropout must be a number, at least 0", "not 2"),
         ("learning_rate: fast\n", 1, "learning_rate must be a number, at least 0", "not fast"),

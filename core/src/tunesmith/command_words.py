@@ -40,6 +40,10 @@ def read_words(words: Sequence[str], keys: Mapping[str, Key]) -> Words:
             read.entries.append(_entry(pair["key"], pair["value"]))
         elif word.endswith(SUFFIXES):
             read.files.append(word)
+        elif rest and rest[0].startswith("=") and word.replace("-", "_") in keys:
+            value = "".join(rest[:2]) if rest[0] == "=" else rest[0]
+            del rest[: 2 if rest[0] == "=" else 1]
+            read.problems.append(Problem(WHERE, f"{word} and its value are separate words", f"Write {word}{value}"))
         else:
             read.problems.append(_no_sense(word, keys))
     return read
@@ -54,6 +58,8 @@ def _no_sense(word: str, keys: Mapping[str, Key]) -> Problem:
         hint = f"Did you mean {near!r}?"
     elif word.replace("-", "_") in keys:
         hint = f"Write {word}=VALUE."
+    elif word.partition(":")[0].replace("-", "_") in keys:
+        hint = f"Write {word.replace(':', '=', 1)}"
     else:
         hint = "Write key=value, or name a configuration file that ends in .yaml or .json."
     return Problem(WHERE, f"{word!r} is neither a configuration file nor an override", hint)

@@ -56,9 +56,13 @@ class ConfigError(TunesmithError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def nearest(word: object, known: Iterable[object]) -> str:
+def nearest(word: object, known: Iterable[object], *, cutoff: float = 0.6) -> str:
     """``Did you mean 'lora'?``, or the empty string when nothing known is close to ``word``."""
-    close = difflib.get_close_matches(str(word), [str(name) for name in known], n=1)
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=cutoff)
+    if not close:
+        small = {name.lower(): name for name in names}
+        close = [small[one] for one in difflib.get_close_matches(str(word).lower(), small, n=1, cutoff=cutoff)]
     return f"Did you mean {close[0]!r}?" if close else ""
 
 

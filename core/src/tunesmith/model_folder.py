@@ -19,6 +19,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 #: What an adapter's folder says about changes that its model needs before the adapter fits.
 BASE_CHANGES = "base_changes.json"
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.gguf")
+ANY_MODEL = "Give a folder, or a hub name such as organisation/model."
+ONLINE = "Unset HF_HUB_OFFLINE, so that it can be fetched, or give a folder."
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _find_in_cache(name: str, revision: str, cache_dir: str | None) -> Whereabou
         at = "" if revision == "main" else f" at {revision}"
         how = "only in part" if known else "not"
         reason = f"{name}{at} is no folder and {how} in the hub's cache {cache}, and the hub is switched off"
-        return Whereabouts(name, None, reason=reason, hint=_nearest_folder(Path(name)))
+        return Whereabouts(name, None, reason=reason, hint=_nearest_folder(Path(name), ONLINE))
     return Whereabouts(name, None, fetchable=True, reason=f"{name} is {'only in part' if known else 'not'} on this machine yet")
 
 
@@ -107,10 +109,10 @@ def is_offline() -> bool:
     return any(os.environ.get(name, "").lower() in {"1", "true", "yes", "on"} for name in names)
 
 
-def _nearest_folder(path: Path) -> str:
+def _nearest_folder(path: Path, otherwise: str = ANY_MODEL) -> str:
     parent = path.parent
     near = nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir())) if parent.is_dir() else ""
-    return near or "Give a folder, or a hub name such as organisation/model."
+    return near or otherwise
 
 
 def fetch_model(name: str, *, revision: str = "main", cache_dir: str | None = None, token: str | None = None) -> Whereabouts:

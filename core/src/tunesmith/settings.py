@@ -49,6 +49,8 @@ def gather(
     """
     reading = Reading(KeyTable.of(plugins))
     words = read_words(overrides, reading.keys)
+    if words.problems and source is None and not words.files:
+        raise ConfigError(words.problems)  # what was meant for the file was not understood: all that it says would be missing
     reading.problems += words.problems
     given, file = _source(source, words.files, reading)
     around = [entry for entry in read_environment(environ) if _concerns(entry, reading.keys)]

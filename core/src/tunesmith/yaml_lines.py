@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from json import JSONDecodeError
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from tunesmith.errors import ConfigError, Problem
+from tunesmith.json_faults import json_hint
 from tunesmith.values import BadValueError, Word
 
 #: Keeps every unquoted word as text: what it means is decided by the key it belongs to.
@@ -60,11 +62,7 @@ def _yaml_entries(text: str, path: Path) -> Iterator[Entry]:
     try:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
-        what = f"this is not YAML: {error.problem or error.context}"
-        raise ConfigError([Problem(where, what, _yaml_hint(error, line))]) from error
+        raise ConfigError([_yaml_fault(error, text, path)]) from error
     except yaml.reader.ReaderError as error:
         where = f"{path}:{text.count(chr(10), 0, error.position) + 1}"
         what = f"this is not YAML: it holds the control character U+{int(error.character):04X}"
@@ -83,7 +81,20 @@ def _yaml_entries(text: str, path: Path) -> Iterator[Entry]:
             raise ConfigError([Problem(where, str(error), error.instead)]) from error
 
 
+def _yaml_fault(error: yaml.MarkedYAMLError, text: str, path: Path) -> Problem:
+    """What is wrong, at the line where it begins: an open quote or a missing space shows further down."""
+    begins = error.context in ("while scanning a quoted scalar", "while scanning a simple key")
+    mark = (begins and error.context_mark) or error.problem_mark or error.context_mark
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if begins and "quoted" in str(error.context):
+        return Problem(where, "this is not YAML: a quote is opened and not closed", "Close it.")
+    return Problem(where, f"this is not YAML: {error.problem or error.context}", _yaml_hint(error, line))
+
+
 def _yaml_hint(error: yaml.MarkedYAMLError, line: str) -> str:
+    if near := re.match(r"\s*(\w+)(:|\s*=\s*)(\S.*)", line if "simple key" in str(error.context) else ""):
+        return f"Write {near[1]}: {near[3]}"
     if "tab" in str(error.problem) or "\t" in line[: len(line) - len(line.lstrip())]:
         return "Indent with spaces."
     return "Text with a colon, a # or a bracket in it needs quotes." if error.problem else ""
@@ -144,7 +155,7 @@ def _json_entries(text: str, path: Path) -> Iterator[Entry]:
     try:
         yield from _walk_object(text, path)
     except JSONDecodeError as error:
-        raise ConfigError([Problem(f"{path}:{error.lineno}", f"this is not JSON: {error.msg}")]) from error
+        raise ConfigError([Problem(f"{path}:{error.lineno}", f"this is not JSON: {error.msg}", json_hint(error))]) from error
 
 
 def _walk_object(text: str, path: Path) -> Iterator[Entry]:

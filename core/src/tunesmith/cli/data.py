@@ -39,7 +39,7 @@ def report(plugins: Plugins, arguments: tuple[str, ...], as_json: bool, bad_rows
     return 2
 
 
-@data.command(context_settings=RUN_CONTEXT)
+@data.command(context_settings=RUN_CONTEXT, short_help="Print rows as the model reads them.")
 @run_arguments
 @click.pass_obj
 def preview(plugins: Plugins, arguments: tuple[str, ...]) -> None:

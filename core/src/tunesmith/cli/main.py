@@ -56,7 +56,9 @@ class LazyGroup(click.Group):
 
 
 def _say_where_it_is(name: str, plugins: Plugins) -> None:
-    """Raise for a command that a package brings which is not here; any other unknown word is left to the registry."""
+    """Raise for a command that a package brings which is not here, and for a file; other words are left to the registry."""
+    if name.endswith(CONFIG_SUFFIXES):
+        raise TunesmithError(f"{name} is no command.", f"Write tunesmith train {name}; tunesmith plan {name} looks first.")
     if package := plugins.catalogue.names("commands").get(name):
         raise TunesmithError(f"The command {name!r} is not installed.", f"It comes with {package}.")
 
@@ -130,13 +132,27 @@ def guarded(work: Callable[[], object]) -> int:
         return 2
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        show_error(TunesmithError(error.format_message(), _way_out(error)))
         return error.exit_code
     except click.Abort:
         click.echo("Stopped.", err=True)
         return 130
     return result if isinstance(result, int) else 0
+
+
+def _way_out(error: click.ClickException) -> str:
+    """What to write in place of what click did not understand."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return ""
+    if isinstance(error, click.exceptions.NoSuchCommand) and error.command_name.endswith(CONFIG_SUFFIXES):
+        ways = (f"{context.command_path} {name}" for name in context.command.list_commands(context))
+        return f"Name what to do with it: {', '.join(ways)}."
+    return f"{context.command_path} --help shows what there is."
 
 
 def show_error(error: TunesmithError) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ConfigError, Problem, TunesmithError, nearest
+from tunesmith.json_faults import json_hint
 from tunesmith.plan import DatasetPlan
 from tunesmith.plugins import Plugins
 from tunesmith.specs import FormatSpec, SourceSpec
@@ -106,7 +107,7 @@ def read_dataset_info(dataset_dir: str | Path | Mapping[str, Any]) -> Catalogue:
         raise ConfigError([Problem(str(file), "this is no UTF-8 text", "Save it as UTF-8.")]) from error
     except json.JSONDecodeError as error:
         what = f"this is no valid JSON: {error.msg}"
-        raise ConfigError([Problem(f"{file}:{error.lineno}", what, "Mend the file.")]) from error
+        raise ConfigError([Problem(f"{file}:{error.lineno}", what, json_hint(error))]) from error
     except ValueError as error:
         raise ConfigError([Problem(str(file), str(error), "Keep one of them.")]) from error
     if not isinstance(plain, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def check_columns(preparation: Preparation, job: Job, seen: set[str]) -> None:
 
     :raises TunesmithError: one is nowhere.
     """
-    _check_columns(job, _required(preparation, job), seen)
+    _check_columns(job, _required(preparation, job), seen, _fitting(preparation, job, seen))
 
 
 def _required(preparation: Preparation, job: Job) -> dict[str, str]:
@@ -97,13 +97,24 @@ def _declared(job: Job) -> dict[str, str]:
     return {name: column for column, name in columns.items() if name}
 
 
-def _check_columns(job: Job, needed: dict[str, str], seen: set[str]) -> None:
+def _fitting(preparation: Preparation, job: Job, seen: set[str]) -> list[str]:
+    """The formats whose own names for what they need are among the columns."""
+    wanted = {
+        offer.spec.name: {str(offer.spec.columns.get(column) or "") for column in offer.spec.required.get(job.dataset.kind, ())}
+        for offer in preparation.plugins.formats
+    }
+    return [name for name, columns in wanted.items() if columns and columns <= seen and name != job.dataset.format]
+
+
+def _check_columns(job: Job, needed: dict[str, str], seen: set[str], fitting: Sequence[str] = ()) -> None:
     """A column that no row has at all is a mistake in the entry, not in the rows."""
     for name, column in needed.items():
         if name not in seen:
             where = job.dataset.files[0] if job.dataset.files else job.dataset.name
             have = f"Its columns are {', '.join(sorted(seen))}." if seen else "Its rows have no columns."
             hint = f'{nearest(name, seen) or have} Columns are named in {INFO}: "columns": {{"{column}": "…"}}'
+            if fitting and not nearest(name, seen):
+                hint = f'{have} Write "formatting": "{fitting[0]}" in {INFO}, which reads such rows.'
             raise TunesmithError(f"{job.dataset.name}: no row of {where} has the column {name!r} ({column}).", hint)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.errors import TunesmithError
+from tunesmith.json_faults import json_hint
 
 BOM = b"\xef\xbb\xbf"
 MEND = "Mend or remove the line."
@@ -56,6 +57,8 @@ def _value(text: str, place: str) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         at = min(error.pos, len(text.rstrip())) + 1
-        raise TunesmithError(f"{place}: this line is no valid JSON: {error.msg} (character {at}).", MEND) from error
+        raise TunesmithError(
+            f"{place}: this line is no valid JSON: {error.msg} (character {at}).", json_hint(error, MEND)
+        ) from error
     except RecursionError as error:
         raise TunesmithError(f"{place}: this line is nested too deeply.", MEND) from error

@@ -16,6 +16,7 @@ from tunesmith.contracts import Source
 from tunesmith.data.columns import kind_of
 from tunesmith.defaults.json_lines import no_text, read_objects
 from tunesmith.errors import TunesmithError, nearest
+from tunesmith.json_faults import json_hint
 
 if TYPE_CHECKING:
     from tunesmith.plan import DatasetPlan, Plan
@@ -49,7 +50,7 @@ def _expand(name: str, folder: Path) -> list[Path]:
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
-        raise TunesmithError(f"There is no file {path}.", _nearest_file(path))
+        raise TunesmithError(f"There is no file {path}.", _nearest_file(path) or f"Paths start at {folder}, or at /.")
     _reader(path)
     return [path]
 
@@ -136,7 +137,7 @@ def _read_json(file: Path) -> Iterator[Row]:
         if error.msg == "Extra data":
             yield from _read_jsonl(file)
             return
-        raise TunesmithError(f"{file}:{error.lineno}: no valid JSON: {error.msg}.", "Mend the file.") from error
+        raise TunesmithError(f"{file}:{error.lineno}: no valid JSON: {error.msg}.", json_hint(error)) from error
     except UnicodeDecodeError as error:
         raise _no_text(file) from error
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.contracts import Probe
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import TunesmithError, nearest
 from tunesmith.known_keys import library_optimizers
 from tunesmith.model_names import templates_for
 from tunesmith.planning.attention import choose_attention
@@ -226,6 +226,12 @@ def probe_backend(offer: Offer[BackendSpec]) -> Probe:
 def _backend(draft: Draft, axis: str) -> None:
     wanted = draft.value("backend")
     if wanted != "auto":
+        if wanted not in draft.plugins.backends and wanted not in draft.plugins.catalogue.names(axis):
+            names = draft.plugins.backends.names
+            near = nearest(wanted, names, cutoff=0.7)  # below, gpu would be taken for a brand of them
+            hint = near or f"backend: auto picks one that is here. Installed: {', '.join(names)}."
+            draft.problem("backend", f"There is no backend {wanted!r}.", hint)
+            return
         choose_named(draft, axis, "backend", str(wanted))
         for a, offer in draft.offers:
             if a != axis:
