@@ -142,7 +142,6 @@ def _judged(prompt: Conversation, answer: Sequence[Turn], renderer: Renderer) ->
     """Only the answer is learned: that is the part which is compared or judged."""
     plain, count = _unweighted(prompt), len(prompt.turns)
     plain, rendered = _whole(replace(plain, turns=(*plain.turns, *answer)), renderer, set(range(count)))
-    _text_only(rendered)
     asked = replace(plain, turns=plain.turns[:count])
     before = len(_learned_runs(renderer.render(asked, generation_prompt=True)))
     return _ended(Draft(rendered, _only_after(before, rendered, None), unsaid=_unsaid(prompt, rendered)))
@@ -239,7 +238,7 @@ def _checked(rendered: Rendered, renderer: Renderer) -> Rendered:
 
 def _text_only(rendered: Rendered) -> Rendered:
     if rendered.media:
-        raise BadRow(f"this row holds {rendered.media[0].kind}s, and only conversations may")
+        raise BadRow(f"this row holds {rendered.media[0].kind}s, which prompts for stages that answer cannot")
     return rendered
 
 

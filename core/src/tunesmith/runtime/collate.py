@@ -16,6 +16,8 @@ from tunesmith.data.conversation import Tokens
 from tunesmith.data.store import TokenStore
 
 IGNORED = -100
+#: Under this name batches that are read more than once hold what a model is given beside text, by its own names.
+SEEN = "seen"
 #: Sizes that matrix units like.
 MULTIPLE = 8
 

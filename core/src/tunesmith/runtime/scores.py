@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 
+from tunesmith.runtime.collate import SEEN
 
-def scores(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+
+def scores(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     """What ``model`` thinks of each row: its value at the last token, or its only label.
 
-    :param batch: ``input_ids`` and ``attention_mask``, (rows, length); padding may be on either side.
+    :param batch: ``input_ids`` and ``attention_mask``, (rows, length); padding may be on either side. ``seen``: what the model
+        is given beside text.
     :return: (rows,) in float32.
     """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")} | batch.get(SEEN, {})
     if counts_logits(type(unwrapped(model))):
         inputs["logits_to_keep"] = 1  # nobody looks at the logits, and they are the largest tensor there is
     outputs = model(**inputs, use_cache=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 
-from tunesmith.contracts import Outcome, Trainer
+from tunesmith.contracts import MediaReader, Outcome, Trainer
 from tunesmith.plan import Plan
 from tunesmith.runtime.collate import Rows
 from tunesmith.runtime.session import Session
@@ -75,6 +75,11 @@ class TrainingStage(Trainer):
             metrics["effective_tokens_per_sec"] = tokens * metrics["epoch"] / metrics["train_runtime"]
         trainer.save_state()
         return metrics
+
+
+def reader_of(session: Session) -> MediaReader | None:
+    """What brings before the model what rows hold beside text; ``None`` for a model that only reads."""
+    return session.renderer.media if session.renderer is not None else None
 
 
 def eval_datasets(session: Session) -> Rows | dict[str, Rows] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from tunesmith.runtime.collate import IGNORED
+from tunesmith.runtime.collate import IGNORED, SEEN
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Answers:
 
 def read_answers(
     model: Any,
-    batch: Mapping[str, torch.Tensor],
+    batch: Mapping[str, Any],
     *,
     ld_alpha: float | None = None,
     token_loss: Callable[..., Any] | None = None,
@@ -59,9 +59,10 @@ def read_answers(
     return answers_of(each, batch, ld_alpha, means)
 
 
-def inputs_of(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+def inputs_of(batch: Mapping[str, Any]) -> dict[str, Any]:
     """What a model is given of a batch."""
-    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
+    words = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
+    return words | batch.get(SEEN, {})
 
 
 def answers_of(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from tunesmith.contracts import MediaReader
 from tunesmith.data.conversation import Tokens
-from tunesmith.runtime.collate import Collator
+from tunesmith.runtime.collate import SEEN, Collator
 
 #: Rows that are looked at for an answer to another prompt.
 NEIGHBOURS = 64
@@ -42,14 +43,14 @@ class FeedbackRows(Dataset[Mapping[str, Any]]):
         for step in range(1, min(count, NEIGHBOURS + 1)):
             found = self.store[(index + step) % count]["tokens"]
             at = answer_start(found)
-            if not np.array_equal(np.asarray(found.ids[:at]), prompt):
+            if found.media != tokens.media or not np.array_equal(np.asarray(found.ids[:at]), prompt):
                 break
         else:
             found = self.store[(index + 1) % count]["tokens"]
             at = answer_start(found)
         ids = np.concatenate([prompt, np.asarray(found.ids[at:])])
         weights = np.concatenate([np.zeros(start, np.float32), np.asarray(found.weights[at:], np.float32)])
-        return Tokens(ids[: self.limit], weights[: self.limit])
+        return Tokens(ids[: self.limit], weights[: self.limit], tokens.media)
 
 
 def answer_start(tokens: Tokens) -> int:
@@ -61,10 +62,14 @@ def answer_start(tokens: Tokens) -> int:
 @dataclass(frozen=True)
 class FeedbackCollator:
     """Makes batches of feedback: ``input_ids``, ``attention_mask`` and ``labels``, each (rows, length), the same three with
-    ``other_`` before their names, and ``desirable`` (rows,). What was kept of a reference model follows as float32 tensors."""
+    ``other_`` before their names, and ``desirable`` (rows,). What was kept of a reference model follows as float32 tensors.
+
+    With ``media``, the reader of what rows hold beside text, ``seen`` and ``other_seen`` hold what a model is given of that.
+    """
 
     pad: int
     side: str = "right"
+    media: MediaReader | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """One batch."""
@@ -72,6 +77,8 @@ class FeedbackCollator:
         for name, prefix in (("tokens", ""), ("other", "other_")):
             part = Collator(self.pad, sequence=name, side=self.side)(rows)
             part.pop("loss_weights", None)
+            if self.media is not None:
+                part[SEEN] = self.media.inputs(part["input_ids"], [one for row in rows for one in row[name].media])
             batch |= {f"{prefix}{key}": tensor for key, tensor in part.items()}
         for name, value in rows[0].items():
             if isinstance(value, float):

@@ -26,7 +26,7 @@ def read_own(model: Any, batch: Mapping[str, Any]) -> list[torch.Tensor]:
     return [read_answers(model, batch).logps]
 
 
-def others(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def others(batch: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a batch that holds other rows' answers."""
     return {name.removeprefix(OTHER): tensor for name, tensor in batch.items() if name.startswith(OTHER)}
 

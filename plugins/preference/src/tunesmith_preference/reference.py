@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, send_to_device
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.data import Dataset
@@ -136,8 +136,7 @@ def _ask_all(reference: Reference, rows: Any, collate: Callable[..., Any]) -> di
     for at in range(0, len(mine), size):
         numbers = mine[at : at + size]
         batch = collate([rows[number] for number in numbers])
-        batch = {name: value.to(args.device) if torch.is_tensor(value) else value for name, value in batch.items()}
-        columns = [tensor.float().tolist() for tensor in reference.ask(batch)]
+        columns = [tensor.float().tolist() for tensor in reference.ask(send_to_device(batch, args.device))]
         said += zip(numbers, zip(*columns, strict=True), strict=True)
     if args.world_size > 1:
         said = gather_object(said)

@@ -12,7 +12,7 @@ from tunesmith.runtime.batch_trainer import BatchTrainer
 from tunesmith.runtime.dropout import switch_dropout_off
 from tunesmith.runtime.pairs import PairCollator
 from tunesmith.runtime.session import Session
-from tunesmith.runtime.training_stage import TrainingStage
+from tunesmith.runtime.training_stage import TrainingStage, reader_of
 
 from tunesmith_preference.answers import read_answers
 from tunesmith_preference.dpo import DpoTrainer
@@ -72,7 +72,7 @@ class DpoStage(PreferenceStage):
             return read_answers(model, batch, ld_alpha=options.ld_alpha).logps.chunk(2)
 
         reference = Reference(session, read, PAIR_NAMES)
-        parts["data_collator"] = PairCollator(session.tokenizer.pad_token_id)
+        parts["data_collator"] = PairCollator(session.tokenizer.pad_token_id, media=reader_of(session))
         parts = self.kept(reference, parts, {"ld_alpha": options.ld_alpha})
         return DpoTrainer(**parts, options=options, reference=reference)
 
@@ -93,7 +93,7 @@ class KtoStage(PreferenceStage):
         train = parts["train_dataset"]
         parts["train_dataset"] = FeedbackRows(train.store, limit) if train is not None else None
         parts["eval_dataset"] = several or only
-        parts["data_collator"] = FeedbackCollator(session.tokenizer.pad_token_id)
+        parts["data_collator"] = FeedbackCollator(session.tokenizer.pad_token_id, media=reader_of(session))
         if train is not None:
             say_balance(cast(FeedbackRows, parts["train_dataset"]), options)
         return KtoTrainer(**self.kept(reference, parts, {"limit": limit}), options=options, reference=reference)

@@ -9,7 +9,7 @@ import torch
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.pairs import SIDES, PairCollator
 from tunesmith.runtime.session import Session
-from tunesmith.runtime.training_stage import TrainingStage
+from tunesmith.runtime.training_stage import TrainingStage, reader_of
 from tunesmith.runtime.value_head import under_adapter, value_head
 
 from tunesmith_reward.trainer import PairTrainer
@@ -23,7 +23,8 @@ class RewardStage(TrainingStage):
     def trainer(self, session: Session) -> PairTrainer:
         """The trainer of this run."""
         rest_the_output_head(session.models["policy"])
-        return PairTrainer(**self.parts(session), data_collator=PairCollator(session.tokenizer.pad_token_id))
+        collator = PairCollator(session.tokenizer.pad_token_id, media=reader_of(session))
+        return PairTrainer(**self.parts(session), data_collator=collator)
 
     def judge(self, trainer: PairTrainer, session: Session) -> dict[str, float]:
         """Loss, accuracy and margins; the scores themselves where ``do_predict`` asks for them."""

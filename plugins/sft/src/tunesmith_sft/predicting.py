@@ -18,6 +18,7 @@ from tunesmith.data.store import TokenStore
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.session import Session
+from tunesmith.runtime.training_stage import reader_of
 
 FILE = "generated_predictions.jsonl"
 
@@ -96,7 +97,7 @@ def _answer(model: Any, batch: Sequence[Question], session: Session) -> list[str
     ids = torch.tensor([[pad] * (longest - len(q.prompt)) + list(q.prompt) for q in batch], device=device)
     mask = torch.tensor([[0] * (longest - len(q.prompt)) + [1] * len(q.prompt) for q in batch], device=device)
     cache = session.plan["use_kv_cache"]
-    reader = session.renderer.media if session.renderer is not None else None
+    reader = reader_of(session)
     seen = reader.inputs(ids, [one for question in batch for one in question.media]) if reader is not None else {}
     seen = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in seen.items()}
     was_training = model.training

@@ -11,7 +11,7 @@ from tunesmith.runtime.isolation import check_isolation
 from tunesmith.runtime.precision import autocast
 from tunesmith.runtime.session import Session
 from tunesmith.runtime.streaming import StreamedRows
-from tunesmith.runtime.training_stage import TrainingStage
+from tunesmith.runtime.training_stage import TrainingStage, reader_of
 
 from tunesmith_sft.objectives import objective
 from tunesmith_sft.options import SftOptions
@@ -58,8 +58,7 @@ def collator(session: Session) -> Collator:
     if packed:
         rows = max(session.args.per_device_train_batch_size, session.args.per_device_eval_batch_size)
         joined = not check_isolation(session.models["policy"], autocast(session.plan, session.backend), rows)
-    media = session.renderer.media if session.renderer is not None else None
-    return Collator(session.tokenizer.pad_token_id, packed=packed, joined=joined, media=media)
+    return Collator(session.tokenizer.pad_token_id, packed=packed, joined=joined, media=reader_of(session))
 
 
 def stores(session: Session) -> list[TokenStore | StreamedRows]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 FREEZE = ("freeze_vision_tower", "freeze_multi_modal_projector", "freeze_language_model")
 
+#: Kinds of rows that pictures may be in.
+LEARNED = ("conversation", "preference", "feedback")
+
 
 def check(plan: Plan) -> Iterator[Problem]:
     """Sizes, folders, what learns, and what cannot be done with the images of a dataset."""
@@ -38,9 +41,9 @@ def _dataset(plan: Plan, dataset: DatasetPlan) -> Iterator[Problem]:
     if named != ["images"]:
         other = next(column for column in named if column != "images")
         yield Problem(dataset.name, f"{dataset.name} has {other}, which cannot be read yet", f"Leave {other} out of columns.")
-    if dataset.kind != "conversation":
-        what = f"{dataset.name} has images, and only the stage sft learns from them"
-        yield Problem(dataset.name, what, "Write stage: sft, or leave images out of columns.")
+    if dataset.kind not in LEARNED:
+        what = f"{dataset.name} has images, and the stage {plan['stage']} cannot learn from them yet"
+        yield Problem(dataset.name, what, "The stages sft, dpo, kto and rm can. Or leave images out of columns.")
     for key in ("packing", "neat_packing"):
         if key in plan.settings and plan[key]:
             what = f"{key}: {dataset.name} has images, which cannot be packed"
