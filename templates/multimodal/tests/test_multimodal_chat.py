@@ -58,6 +58,24 @@ def test_an_export_sees_as_well_and_a_lack_of_its_processor_is_said(
     assert "reads text only" in capsys.readouterr().err
 
 
+def test_an_adapter_that_brings_a_tokenizer_and_no_processor_is_exported_with_its_models(trained: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from torch import nn
+    from transformers import AutoModelForImageTextToText
+
+    model = get_peft_model(AutoModelForImageTextToText.from_pretrained(trained), LoraConfig(r=2, target_modules=["down_proj"]))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(weight, std=0.02)
+    model.save_pretrained(tmp_path / "adapter")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "adapter" / name).write_bytes((trained / name).read_bytes())
+    words = [f"adapter_name_or_path={tmp_path / 'adapter'}", "template=qwen2_vl", "export_verify=false"]
+    assert main(["export", f"model_name_or_path={trained}", *words, f"export_dir={tmp_path / 'out'}"]) == 0
+    kept = {path.name for path in trained.glob("*processor*.json")}
+    assert kept == {path.name for path in (tmp_path / "out").glob("*processor*.json")}
+
+
 def test_lines_of_a_batch_may_hold_pictures_of_one_folder(
     place: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

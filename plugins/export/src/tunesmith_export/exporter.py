@@ -15,7 +15,7 @@ from tunesmith.model_heads import VALUE_HEAD
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.durable_files import open_as_usual, write_json, write_text
-from tunesmith.runtime.loading import load_base, value_head_folder
+from tunesmith.runtime.loading import load_base, model_folder, value_head_folder
 from tunesmith.runtime.stopping import DRAWING, stop_ids
 from tunesmith.templates.media_renderer import copy_processor
 
@@ -124,7 +124,8 @@ class SafetensorsExporter(Exporter):
         words.tokenizer.padding_side = "left"  # to generate, not to train
         words.tokenizer.chat_template = words.renderer.chat_template()
         words.tokenizer.save_pretrained(directory)
-        copy_processor(Path(words.tokenizer.name_or_path), directory)
+        for source in (model_folder(plan, str(plan.models["policy"].path)), words.home):  # adapters of others have none
+            copy_processor(source, directory)
         write_text(directory / "chat_template.jinja", words.renderer.chat_template())
         omitted = _write_modelfile(directory / "Modelfile", words.renderer)
         if (head := value_head_folder(plan, plan.models["policy"])) is not None:
