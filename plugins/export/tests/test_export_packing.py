@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 from tunesmith.cli.main import main
+from tunesmith.model_heads import VALUE_HEAD
 from tunesmith.runtime.tiny import make_tiny
+from tunesmith.runtime.value_head import write_value_head
 
 IDS = torch.arange(5, 25)[None]
 
@@ -57,3 +60,20 @@ def test_a_model_is_quantised_and_reads_back(
     assert not (out / ".merged").exists()
     smaller = sum(file.stat().st_size for file in out.glob("*.safetensors"))
     assert smaller < sum(file.stat().st_size for file in wide.glob("*.safetensors"))
+
+
+def test_a_value_head_comes_along_as_it_is_or_its_lack_is_said(
+    wide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tunesmith_torchao", reason="the quantizer's own package does it")
+    shutil.copytree(wide, tmp_path / "model")
+    write_value_head({"summary.weight": torch.randn(1, 128), "summary.bias": torch.ones(1)}, tmp_path / "model")
+    head = (tmp_path / "model" / VALUE_HEAD).read_bytes()
+    keys = [f"model_name_or_path={tmp_path / 'model'}", "--no-verify"]
+    out = tmp_path / "out"
+    assert main(["export", *keys, f"export_dir={out}", "export_quantization_bit=8", "quantization_method=torchao"]) == 0
+    assert (out / VALUE_HEAD).read_bytes() == head
+    pytest.importorskip("tunesmith_gguf", reason="it writes the other form")
+    capsys.readouterr()
+    assert main(["export", *keys, f"export_dir={tmp_path / 'gguf'}", "export_format=gguf"]) == 0
+    assert "no value_head.safetensors: the form gguf has no place for it" in capsys.readouterr().out

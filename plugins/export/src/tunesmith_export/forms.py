@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.contracts import Backend, Exporter
+from tunesmith.model_heads import VALUE_HEAD
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.durable_files import open_as_usual, write_json, write_text
@@ -36,6 +37,8 @@ def carry_out(plan: Plan, plugins: Plugins, folder: Path) -> Mapping[str, Any]:
         report |= pack(plan, plugins, _backend(plan, plugins), whole, folder)
     else:
         report |= form.export(replace(plan, models={"policy": ModelWish("policy", str(whole))}), folder)
+    if (whole / VALUE_HEAD).is_file() and not (folder / VALUE_HEAD).is_file():
+        report["omitted"] = {**report["omitted"], VALUE_HEAD: f"the form {offer.spec.name} has no place for it."}
     shutil.rmtree(whole)
     write_text(folder / "README.md", model_card(report))
     write_json(folder / REPORT, report)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunesmith import TunesmithError
 from tunesmith.contracts import Backend, Quantizer
+from tunesmith.model_heads import VALUE_HEAD
 from tunesmith.plan import ModelWish, Plan
 from tunesmith.plugins import Plugins
 from tunesmith.runtime.loading import load_base
@@ -89,7 +90,8 @@ def _same(packed: Answers, again: Answers, most: float = READ_BACK) -> Differenc
 def _bring_along(whole: Path, directory: Path) -> None:
     """What lies beside the weights. The configuration is the packed model's own."""
     for file in whole.iterdir():
-        if file.name not in (INDEX, "config.json") and file.suffix != ".safetensors" and not (directory / file.name).exists():
+        beside = file.suffix != ".safetensors" or file.name == VALUE_HEAD  # which is small, and stays as it is
+        if beside and file.name not in (INDEX, "config.json") and not (directory / file.name).exists():
             shutil.copy2(file, directory / file.name)
 
 

@@ -14,6 +14,7 @@ import torch
 from gguf import GGMLQuantizationType
 from safetensors import safe_open
 from tunesmith import TunesmithError
+from tunesmith.model_heads import VALUE_HEAD
 
 from tunesmith_gguf.kinds import TYPES, Kind, stretch_of
 
@@ -42,7 +43,7 @@ class Tensors:
         self.entries = list(self._listed(folder))
 
     def _listed(self, folder: Path) -> Iterator[Entry]:
-        for file in sorted(folder.glob("*.safetensors")):
+        for file in sorted(one for one in folder.glob("*.safetensors") if one.name != VALUE_HEAD):
             with safe_open(file, "pt") as held:
                 for source in held.keys():  # noqa: SIM118  # it is no mapping
                     name = self._names.get_name(source, try_suffixes=(".weight", ".bias"))
