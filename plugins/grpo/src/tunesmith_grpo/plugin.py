@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tunesmith import Problem, ToolSpec, TrainerSpec, hookimpl
+from tunesmith import AcceleratorSpec, Problem, StackSpec, Switch, ToolSpec, TrainerSpec, hookimpl
 from tunesmith.roles import POLICY, REFERENCE, REWARD, weight_problems
 from tunesmith.specs import Role
 
@@ -75,6 +75,24 @@ CALCULATOR = ToolSpec(
         "required": ["expression"],
     },
 )
+VLLM = AcceleratorSpec(
+    "vllm-rollouts",
+    "tunesmith_grpo.vllm_rollouts:VllmRollouts",
+    "Answers by vLLM while grpo, rloo and distill learn.",
+    options="tunesmith_grpo.vllm_options:VllmRolloutOptions",
+    needs=("vllm",),
+    stack="vllm-rollouts",
+    switch=Switch("use_vllm"),
+    backends=("cuda",),
+    excludes=("unsloth", "ktransformers"),
+)
+#: trl 1.16 knows vLLM up to 0.31, which pins torch and wants an older transformers than everybody else here.
+STACK = StackSpec(
+    "vllm-rollouts",
+    "vLLM beside what learns, and the versions that both accept.",
+    requirements=("torch==2.13.0", "vllm==0.31.0", "trl>=1.16,<1.17", "transformers>=5.16,<5.18", "requests>=2.33"),
+    pins=("torch==2.13.0", "transformers>=5.10.4,<5.18.0", "numba==0.65.0"),
+)
 #: Keys that no stage here can honour, each with the reason and what to write instead.
 REFUSED = {
     "do_predict": ("answers are not kept", "Use do_eval: true, or predict with stage: sft."),
@@ -96,8 +114,24 @@ def tunesmith_tools() -> list[ToolSpec]:
 
 
 @hookimpl
+def tunesmith_accelerators() -> list[AcceleratorSpec]:
+    """Answers by vLLM."""
+    return [VLLM]
+
+
+@hookimpl
+def tunesmith_stacks() -> list[StackSpec]:
+    """Where vLLM and what learns live together."""
+    return [STACK]
+
+
+@hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """What these stages cannot do, known before anything is loaded."""
+    if any(chosen.name == VLLM.name for chosen in plan.picked("accelerators")):
+        from tunesmith_grpo.vllm_checks import problems
+
+        yield from problems(plan, tuple(one.name for one in STAGES))
     stage = next((chosen.name for chosen in plan.picked("trainers")), "")
     if stage not in {one.name for one in STAGES}:
         return

@@ -46,6 +46,9 @@ class PromptStage(TrainingStage):
     def trainer(self, session: Session) -> PromptTrainer:
         """The trainer of this run."""
         switch_dropout_off(session.models["policy"])
+        if session.args.use_vllm:  # it knows the model's own end of text alone
+            stops = stop_ids(session.tokenizer, session.renderer)
+            session.args.generation_kwargs = {**(session.args.generation_kwargs or {}), "stop_token_ids": stops}
         parts = super().parts(session)
         stores = {f"eval/{name}": store for name, store in session.eval_data.items()}
         if session.train_data is not None:
