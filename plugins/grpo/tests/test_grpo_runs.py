@@ -204,7 +204,7 @@ def test_a_reward_adapter_rates_beside_functions(make: Make, plugins: Plugins, h
         ({"reward_funcs": "singing", "do_sample": False}, "have to differ"),
         ({"reward_funcs": "singing", "num_beams": 2}, "num_beams"),
         ({"reward_funcs": "singing", "loss_type": "gspo"}, "loss_type"),
-        ({"reward_funcs": "singing", "use_vllm": True}, "does not work on cpu"),
+        ({"reward_funcs": "singing", "use_vllm": True}, "which cpu cannot run"),
         ({"reward_funcs": "singing", "streaming": True, "max_steps": 2}, "streaming"),
         ({"reward_funcs": "singing", **CONTINUOUS, "repetition_penalty": 1.1}, "does not apply it"),
         (

@@ -93,9 +93,9 @@ def test_a_processor_and_a_stack_that_is_not_there_are_said(make: Make, home: Pa
     plan = make(output_dir=str(home / "a"))
     assert plan.stack == "vllm-rollouts"
     lacking = " ".join(f"{one.what} {one.instead}" for one in plan.missing)
-    assert "vllm-rollouts does not work on cpu" in lacking
+    assert "vllm-rollouts is made of cutlass kernels, which cpu cannot run" in lacking
     assert "tunesmith stack create vllm-rollouts" in lacking
-    with pytest.raises((ConfigError, TunesmithError), match="does not work on cpu"):
+    with pytest.raises((ConfigError, TunesmithError), match="which cpu cannot run"):
         plan.check_ready()
 
 

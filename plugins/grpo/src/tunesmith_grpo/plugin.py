@@ -83,7 +83,8 @@ VLLM = AcceleratorSpec(
     needs=("vllm",),
     stack="vllm-rollouts",
     switch=Switch("use_vllm"),
-    backends=("cuda",),
+    kernels=("cutlass",),
+    elsewhere="Leave out use_vllm: transformers answers, or its continuous batching.",
     excludes=("unsloth", "ktransformers"),
 )
 #: trl 1.16 knows vLLM up to 0.31, which pins torch and wants an older transformers than everybody else here.
