@@ -41,6 +41,7 @@ SUITES = {
     "RewardSuite": "reward_suite",
     "ToolSuite": "tool_suite",
     "StrategySuite": "strategy_suite",
+    "LauncherSuite": "launcher_suite",
 }
 
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in {*SUITES.values(), "fixtures"}))
