@@ -338,6 +338,14 @@ def test_a_damaged_model_is_found_before_it_is_read(
     assert told in refused("model_name_or_path=model")
 
 
+def test_a_model_without_any_file_of_a_tokenizer(model: Path, refused: Refused) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (model / name).unlink()
+    told = refused("model_name_or_path=model")
+    assert "model holds no tokenizer: its vocabulary is empty." in told
+    assert "Copy the tokenizer's files of the model it came from" in told
+
+
 def test_a_tokenizer_without_the_tokens_that_end_an_answer(refused: Refused) -> None:
     told = refused("template=llama3")
     assert "has no token '<|eot_id|>'" in told

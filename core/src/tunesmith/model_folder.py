@@ -156,7 +156,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise TunesmithError(f"{file} cannot be read: {error}") from error
+        raise TunesmithError(f"{file} cannot be read: {error}", "Copy or write it again.") from error
     if not isinstance(plain, dict):
         raise TunesmithError(f"{file} holds no JSON object.")
     return plain

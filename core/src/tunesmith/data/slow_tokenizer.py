@@ -29,13 +29,17 @@ def find_tokenizer(folder: Path, *, own_code: bool) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=own_code)
+        found = AutoTokenizer.from_pretrained(folder, trust_remote_code=own_code)
     except (ValueError, OSError, TypeError, ImportError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TunesmithError(
             f"{folder} holds no {FILE}, and transformers cannot read another tokenizer there: {reason}",
             "Save one there with save_pretrained of transformers; one with code of its own needs trust_remote_code: true.",
         ) from error
+    if len(found.get_vocab()) <= len(found.added_tokens_decoder):  # made of nothing, for want of a file
+        hint = "Copy the tokenizer's files of the model it came from, tokenizer.json among them."
+        raise TunesmithError(f"{folder} holds no tokenizer: its vocabulary is empty.", hint)
+    return found
 
 
 def read_slow(
