@@ -22,8 +22,14 @@ Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def server(place: Path, trained: Path) -> Iterator[str]:
-    """Its address; it may read the folder of pictures."""
-    words = [f"model_name_or_path={trained}", "template=qwen2_vl", "do_sample=false", f"safe_media_path={place / 'pictures'}"]
+    """Its address; it may read the folder of pictures, and ``media_dir``, which is for rows, is another one."""
+    words = [
+        f"media_dir={trained}",
+        f"model_name_or_path={trained}",
+        "template=qwen2_vl",
+        "do_sample=false",
+        f"safe_media_path={place / 'pictures'}",
+    ]
     line = [sys.executable, "-m", "tunesmith.cli.main", "api", "--port", "0", *words]
     process = subprocess.Popen(line, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

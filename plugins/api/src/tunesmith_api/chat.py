@@ -57,9 +57,8 @@ def prepare(service: Service, body: ChatRequest) -> Chat:
             raise bad("max_tokens and max_completion_tokens differ; send one of them.", "max_tokens")
         sampling = replace(sampling, max_new_tokens=body.max_completion_tokens)
     with MediaDesk(service.options) as media:
-        conversation = _conversation(body, choice, media)
-        ids = encoded(service, conversation)
-        job = make_job("chatcmpl", body, [ids], sampling, adapter, media.kept(conversation))
+        conversation = media.kept(_conversation(body, choice, media))
+    job = make_job("chatcmpl", body, [encoded(service, conversation)], sampling, adapter, conversation.media)
     return Chat(job, choice, service, conversation.thinking)
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from tunesmith.data.conversation import Conversation, Media
+from tunesmith.data.conversation import Conversation, Media, Part
 
 from tunesmith_api.errors import ApiError, bad
 from tunesmith_api.fetching import fetch
@@ -64,9 +64,11 @@ class MediaDesk:
             return self._kept(self._fetched(url, param), kind, param)
         return self._local(url.removeprefix("file://") if scheme == "file" else url, kind, param)
 
-    def kept(self, conversation: Conversation) -> tuple[Media, ...]:
-        """The media of a conversation with their bytes, which outlive the files that were made for it."""
-        return tuple(replace(one, data=Path(one.path).read_bytes()) for one in conversation.media)
+    def kept(self, conversation: Conversation) -> Conversation:
+        """A conversation whose media hold their bytes, which outlive the files that were made for it."""
+        return replace(
+            conversation, turns=tuple(replace(turn, parts=tuple(map(_with_bytes, turn.parts))) for turn in conversation.turns)
+        )
 
     def _fetched(self, url: str, param: str) -> bytes:
         if not self._options.api_media_urls:
@@ -103,6 +105,10 @@ class MediaDesk:
         path = Path(self._folder.name) / f"{self._count}"
         path.write_bytes(data)
         return path
+
+
+def _with_bytes(part: Part) -> Part:
+    return replace(part, data=Path(part.path).read_bytes()) if isinstance(part, Media) else part
 
 
 def _decoded(url: str, param: str) -> bytes:

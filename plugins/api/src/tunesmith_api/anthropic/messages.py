@@ -51,8 +51,8 @@ def count_tokens(service: Service, body: Counted) -> int:
 def _encoded(service: Service, body: Counted) -> tuple[tuple[int, ...], Choice, bool | None, tuple[Media, ...]]:
     choice = choice_of(body)
     with MediaDesk(service.options) as media:
-        conversation = conversation_of(body, choice, media)
-        return encoded(service, conversation), choice, conversation.thinking, media.kept(conversation)
+        conversation = media.kept(conversation_of(body, choice, media))
+    return encoded(service, conversation), choice, conversation.thinking, conversation.media
 
 
 def message(chat: Chat, said: Said) -> dict[str, Any]:
