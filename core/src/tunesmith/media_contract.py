@@ -39,6 +39,9 @@ class MediaReader(Protocol):
         :raises TunesmithError: a file is not what it was when the ids were made.
         """
 
+    def look_along(self, model: PreTrainedModel) -> None:
+        """Fit ``model`` for several processes, some of whose batches may hold text only: all must use the same parts."""
+
     def still(self, model: PreTrainedModel) -> Sequence[str]:
         """Names of the parts of ``model`` that are not to learn, as ``get_submodule`` wants them."""
         return ()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, BatchFeature
 from tunesmith import TunesmithError, api
 from tunesmith.contracts import Request, Sampling
 from tunesmith.data.conversation import Conversation, Media, Text, Turn
@@ -18,7 +18,8 @@ from tunesmith.plugins import Plugins
 from tunesmith.templates.finding import renderer_for, spec_for
 from tunesmith.testing.small_seeing import make_seeing, read_seeing
 from tunesmith_huggingface.engine import HuggingfaceEngine
-from tunesmith_multimodal.processors import load_processor
+from tunesmith_multimodal.blank import look_along
+from tunesmith_multimodal.processors import load_processor, process
 
 Config = Callable[..., dict[str, Any]]
 FAMILIES = read_seeing(Path(__file__).with_name("families.toml"))
@@ -98,6 +99,27 @@ def test_it_trains_and_answers(family: tuple[str, Path], place: Path, config: Co
     assert any("vision" in name or "visual" in name for name in moved)
     assert any("language_model" in name for name in moved)
     assert answers_are_those_of_generate(tmp_path / "out", model["template"], trained, place)
+
+
+def test_a_text_uses_what_a_picture_uses(family: tuple[str, Path], place: Path) -> None:
+    """With several processes: the same weights have gradients, and what is said of the text is the same."""
+    _, folder = family
+    processor = load_processor(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    with Image.open(place / "pictures" / "train0.png") as picture:
+        inputs = processor(text=[processor.image_token], images=[picture], return_tensors="pt", add_special_tokens=False)
+    model(**inputs).logits.sum().backward()
+    wanted = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
+    words = torch.tensor([[5, 6, 7, 8]])
+    plain = model(input_ids=words).logits
+    seen, _ = process(processor, [Image.new("RGB", (32, 32))])
+    look_along(model, lambda: dict(BatchFeature(seen, tensor_type="pt")))
+    for _ in range(2):
+        found = model(input_ids=words).logits
+        torch.testing.assert_close(found, plain)
+    found.sum().backward()
+    assert {name for name, weight in model.named_parameters() if weight.grad is not None} == wanted
 
 
 def answers_are_those_of_generate(folder: Path, template: str, model: Any, place: Path) -> bool:

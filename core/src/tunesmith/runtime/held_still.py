@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from tunesmith.contracts import MediaReader
+
 _MARK = "_tunesmith_held_still"
+
+
+def settle_media(model: PreTrainedModel, reader: MediaReader, processes: int) -> None:
+    """Let the reader of what is no text say which parts of a model stay, and fit it for several processes."""
+    mark_still(model, reader.still(model))
+    if processes > 1:
+        reader.look_along(model)
 
 
 def mark_still(model: PreTrainedModel, parts: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from tunesmith.runtime.device_choice import Home
 from tunesmith.runtime.drift import check_drift
 from tunesmith.runtime.durable_files import write_text
 from tunesmith.runtime.fingerprints import data_hash, fingerprints
-from tunesmith.runtime.held_still import hold_still, mark_still
+from tunesmith.runtime.held_still import hold_still, settle_media
 from tunesmith.runtime.letting_go import let_go
 from tunesmith.runtime.new_tokens import NO_ROWS, grow, grows
 from tunesmith.runtime.processes import first_decides
@@ -337,7 +337,7 @@ def prepare_policy(session: Session, wish: ModelWish, saved: Path | None) -> Pre
     for accelerator in session.accelerators:
         model = accelerator.after_load(model)
     if session.renderer is not None and session.renderer.media is not None:
-        mark_still(model, session.renderer.media.still(model))
+        settle_media(model, session.renderer.media, session.args.world_size)
     session.twin = Twin.of(model) if any(_is_twin(session, other) for other in plan.models.values()) else None
     model = _applied(session, model, saved) if whole else _with_adapter(session, wish, model, saved)
     hold_still(model)

@@ -36,6 +36,7 @@ class ImageReader(MediaReader):
         wanted = self._options.media_dir or (str(data.value) if data else ".")
         self._root = Path(wanted).expanduser() if plan.datasets or self._options.media_dir else None
         self._texts: dict[tuple[int, int], str] = {}
+        self._black: dict[str, torch.Tensor] = {}
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
@@ -127,6 +128,18 @@ class ImageReader(MediaReader):
             what = f"Images take {wanted} tokens, and their rows hold {there}: {why}."
             raise TunesmithError(what, "Prepare the data anew: overwrite_cache: true" if media else "")
 
+    def _blank(self) -> dict[str, torch.Tensor]:
+        """What the model sees of a small black picture."""
+        if not self._black:
+            from PIL import Image
+            from transformers import BatchFeature
+
+            from tunesmith_multimodal.processors import process
+
+            seen, _ = process(self._processor, [Image.new("RGB", (32, 32))])
+            self._black = dict(BatchFeature(seen, tensor_type="pt"))
+        return self._black
+
     # -- weights -------------------------------------------------------------------------------------------------------
 
     def still(self, model: PreTrainedModel) -> Sequence[str]:
@@ -134,3 +147,9 @@ class ImageReader(MediaReader):
         from tunesmith_multimodal.parts import still_parts
 
         return still_parts(model, self._options)
+
+    def look_along(self, model: PreTrainedModel) -> None:
+        """See :meth:`tunesmith.contracts.MediaReader.look_along`."""
+        from tunesmith_multimodal.blank import look_along
+
+        look_along(model, self._blank)
