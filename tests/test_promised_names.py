@@ -13,7 +13,7 @@ OFFERED = {
     ),
     "quantizers": "bitsandbytes torchao hqq eetq gptq awq aqlm compressed-tensors fp8 mxfp4",
     "optimizers": "galore apollo badam adam-mini muon lomo adalomo",
-    "accelerators": "fa2 fa3 flex liger unsloth offload cross-entropy",
+    "accelerators": "fa2 fa3 flex liger unsloth offload cross-entropy longlora",
 }
 KEYS = (
     "lora_target additional_target use_rslora use_dora loraplus_lr_ratio pissa_init pissa_iter pissa_convert lora_init "
@@ -21,9 +21,9 @@ KEYS = (
     "double_quantization quantization_device_map quantization_aware galore_layerwise galore_quantize galore_8bit "
     "apollo_layerwise badam_mode add_tokens add_special_tokens new_special_tokens_config resize_vocab rope_scaling "
     "upcast_layernorm upcast_lmhead_output pure_bf16 moe_aux_loss_coef flash_attn enable_liger_kernel use_unsloth "
-    "use_unsloth_gc neat_packing disable_gradient_checkpointing use_reentrant_gc torch_compile use_kt"
+    "use_unsloth_gc neat_packing disable_gradient_checkpointing use_reentrant_gc torch_compile use_kt shift_attn"
 )
-REFUSED = "shift_attn mixture_of_depths"
+REFUSED = "mixture_of_depths"
 
 
 @pytest.mark.parametrize("axis", OFFERED)

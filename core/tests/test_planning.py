@@ -418,7 +418,6 @@ def test_a_file_of_words_that_cannot_be_read(make: MakePlan, tmp_path: Path, tex
         ({"rope_scaling": "yarn", "cutoff_len": 16}, "rope_scaling: yarn has nothing to stretch: cutoff_len is 16"),
         ({"upcast_layernorm": True, "pure_bf16": True}, "upcast_layernorm needs mixed precision"),
         ({"moe_aux_loss_coef": 0.1}, "moe_aux_loss_coef: this model has no router"),
-        ({"shift_attn": True}, "shift_attn"),
         ({"mixture_of_depths": "convert"}, "mixture_of_depths"),
         ({"offload_folder": "somewhere"}, "offload_folder"),
     ],

@@ -1,0 +1,1 @@
+"""Shifted groups of attention while a model learns (``shift_attn``), as LongLoRA has them."""
