@@ -14,6 +14,7 @@ from tunesmith import installation
 from tunesmith.cli.doctor import doctor
 from tunesmith.cli.env import env, variables
 from tunesmith.cli.plugins import plugins as plugins_command
+from tunesmith.installation import how_to_install
 from tunesmith.plugins import Plugins
 
 HEAD = "from tunesmith import *\nfrom tunesmith.contracts import Probe\nTUNESMITH_API = (1, 0)\n"
@@ -150,6 +151,18 @@ def test_doctor_warns_of_clashes_and_missing_packages(install: Install) -> None:
     assert found["a and b and c both offer the tuner 'shrink'"] == "warn"
     assert found["shrink_by is declared by a and b"] == "warn"
     assert found["the tuner 'shrink' needs no_such_package"] == "warn"
+
+
+def test_packages_are_named_as_an_index_knows_them() -> None:
+    said = how_to_install(["sklearn", "flash_attn"], "tunesmith-x")
+    assert said == "pip install scikit-learn flash-attn; the README of tunesmith-x says more."
+
+
+@pytest.mark.parametrize("name", ["data", "stack", "template"])
+def test_the_list_of_a_groups_commands_cuts_no_sentence(name: str) -> None:
+    shown = CliRunner().invoke(Plugins().commands.get(name).load(), ["--help"]).output
+    assert "Commands:" in shown
+    assert "..." not in shown.partition("Commands:")[2]
 
 
 def test_doctor_fails_where_the_output_folder_is_a_file(install: Install, tmp_path: Path) -> None:

@@ -19,6 +19,14 @@ from tunesmith.specs import AcceleratorSpec, BackendSpec
 #: The libraries whose versions decide how a run behaves.
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "trl", "tokenizers", "safetensors", "numpy")
 PREFIX = "tunesmith"
+#: Packages that PyPI has under another name than Python imports them by.
+ON_PYPI = {"sklearn": "scikit-learn", "PIL": "pillow", "cv2": "opencv-python"}
+
+
+def how_to_install(packages: Iterable[str], distribution: str) -> str:
+    """What to do about packages that Python cannot find, and which of ours knows more of them."""
+    names = " ".join(ON_PYPI.get(name, name).replace("_", "-") for name in packages)
+    return f"pip install {names}; the README of {distribution} says more."
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def check(as_json: bool) -> int:
     return int(any(one.level == "fail" for one in found))
 
 
-@experts.command()
+@experts.command(short_help="Write the experts of a model in few bits.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--bits", type=click.Choice(["8", "4"]), default="8", show_default=True, help="Bits of each number.")

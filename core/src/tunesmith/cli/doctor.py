@@ -17,6 +17,7 @@ from tunesmith.findings import Finding, Level
 from tunesmith.installation import (
     LIBRARIES,
     existing,
+    how_to_install,
     machine,
     our_versions,
     preflight,
@@ -108,7 +109,7 @@ def missing_packages(plugins: Plugins, _: Wish) -> Iterator[Finding]:
     """Packages that something on offer says it needs and that are not installed."""
     for axis, offer in plugins.offers():
         if lacking := [package for package in offer.spec.needs if find_spec(package) is None]:
-            fix = f"pip install {' '.join(lacking)}, or see the README of {offer.owner.distribution}"
+            fix = how_to_install(lacking, offer.owner.distribution)
             if offer.spec.stack:
                 fix = f"It belongs into a stack: tunesmith stack create {offer.spec.stack}"
             yield Finding("warn", f"the {axis.word} {offer.spec.name!r} needs {', '.join(lacking)}", fix)

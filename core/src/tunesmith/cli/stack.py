@@ -56,7 +56,7 @@ def create(plugins: Plugins, name: str, lock: Path | None) -> None:
     click.echo(f"The stack {name} is made: Python {made.python}, {held}, in {made.folder}")
 
 
-@stack.command()
+@stack.command(short_help="Decide on the versions of a stack anew.")
 @click.argument("name")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the lock here instead.")
 @click.pass_obj
@@ -69,7 +69,7 @@ def lock(plugins: Plugins, name: str, output: Path | None) -> None:
     click.echo(f"{len(found.packages)} packages locked in {file}")
 
 
-@stack.command()
+@stack.command(short_help="See whether a stack is what it should be.")
 @click.argument("name")
 @click.pass_obj
 def check(plugins: Plugins, name: str) -> int:

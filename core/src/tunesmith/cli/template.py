@@ -53,7 +53,7 @@ def list_templates(plugins: Plugins, as_json: bool, model: str | None) -> None:
         click.echo("No plugin that brings templates is installed.")
 
 
-@template.command()
+@template.command(short_help="Render conversations, one to a line.")
 @click.argument("name")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option(
@@ -101,7 +101,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-@template.command()
+@template.command(short_help="Compare one with the chat template that a model brings.")
 @click.argument("name")
 @click.option("--against", required=True, type=click.Path(path_type=Path), help="The folder of the model's tokenizer.")
 @click.option(
@@ -135,7 +135,7 @@ def _samples(file: TextIO) -> dict[str, dict[str, object]]:
     return {f"{file.name}:{at}": json.loads(line) for at, line in enumerate(file, start=1) if line.strip()}
 
 
-@template.command()
+@template.command(short_help="Print a row of a run as the model reads it.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("row", type=click.IntRange(min=1), default=1)
 @click.pass_obj

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunesmith.contracts import Probe
 from tunesmith.errors import TunesmithError, nearest
+from tunesmith.installation import how_to_install
 from tunesmith.known_keys import library_optimizers
 from tunesmith.model_names import templates_for
 from tunesmith.planning.attention import choose_attention
@@ -279,7 +280,7 @@ def check_packages(draft: Draft, axis: str, offer: Offer[Any], key: str = "", fu
         if importlib.util.find_spec(package) is None:
             why = f"the {NAMES[axis].word} {spec.name!r} needs the package {package}, which is not installed"
             key = key or NAMES[axis].selector or (spec.switch.key if getattr(spec, "switch", None) else "")
-            draft.lacks(key, why, f"See the README of {offer.owner.distribution}.")
+            draft.lacks(key, why, how_to_install([package], offer.owner.distribution))
 
 
 CHOOSERS: Mapping[str, Callable[[Draft, str], None]] = {
