@@ -46,6 +46,13 @@ def test_every_cell_is_the_plan_of_its_keys(capsys: pytest.CaptureFixture[str]) 
     assert cell["bytes"] == sum(parts.values())
 
 
+def test_a_run_that_is_finished_can_be_estimated(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "done" / "checkpoint-1").mkdir(parents=True)
+    assert main(["plan", "run.yaml", "output_dir=done"]) == 2
+    assert "done already holds a run" in capsys.readouterr().err
+    assert main(["estimate", "run.yaml", "output_dir=done", "--batch", "1", "--length", "128"]) == 0
+
+
 def test_both_answers_of_a_pair_count(capsys: pytest.CaptureFixture[str]) -> None:
     """They go through the model together."""
     found = []

@@ -43,12 +43,19 @@ def estimate(
     Arithmetic, for one process without sharding; the plan prints its parts.
     """
     further = [_varied(word) for word in vary]
+    arguments = _writing_nothing(plugins, arguments)
     choices = [*further, (LENGTH, length.split(",")), (BATCH, batch.split(","))]
     cells = [_cell(plugins, arguments, dict(zip((key for key, _ in choices), words, strict=True))) for words in _all(choices)]
     if as_json:
         click.echo(json.dumps([{**cell.keys, "bytes": cell.estimate.total, **cell.estimate.parts} for cell in cells], indent=1))
     else:
         click.echo("\n".join(_lines(cells, [key for key, _ in further], batch.split(","))))
+
+
+def _writing_nothing(plugins: Plugins, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """The same words for a run whose output folder may hold another one already: nothing is written here."""
+    goes_on = read_arguments(plugins, arguments).settings.get("resume_from_checkpoint")
+    return arguments if goes_on and goes_on.value else (*arguments, "overwrite_output_dir=true")
 
 
 def _varied(word: str) -> tuple[str, list[str]]:
