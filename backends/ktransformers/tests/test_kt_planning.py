@@ -95,6 +95,7 @@ def test_a_run_belongs_into_the_stack_and_the_plan_says_what_experts_take(folder
         ({"kt_config": {"kt_num_gpu_experts": 2}}, "kt_num_gpu_experts has no place here"),
         ({"kt_config": {"kt_threadpool_count": 4}}, "cannot be shared out over 4 parts in blocks of 32"),
         ({"kt_cpu_activation": "recompute", "disable_gradient_checkpointing": True}, "recompute saves little"),
+        ({"full_determinism": True, "kt_config": {"kt_num_threads": 2}}, "in the order in which its 2 threads come"),
         ({"use_unsloth": True}, "ktransformers cannot work beside unsloth"),
     ],
 )

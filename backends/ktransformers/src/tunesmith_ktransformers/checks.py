@@ -115,6 +115,9 @@ def _fitting(plan: Plan, facts: ExpertFacts, options: KtOptions) -> Iterator[Pro
     if options.kt_expert_checkpoint_path and not (Path(options.kt_expert_checkpoint_path) / "config.json").is_file():
         what = f"kt_expert_checkpoint_path: {options.kt_expert_checkpoint_path} is no model folder"
         yield Problem(_where(plan, "kt_expert_checkpoint_path"), what, "Give a folder with config.json and safetensors files.")
+    if "full_determinism" in plan.settings and plan["full_determinism"] and wishes.threads != 1:
+        what = f"full_determinism: kt-kernel sums gradients in the order in which its {wishes.threads} threads come"
+        yield Problem(_where(plan, "full_determinism"), what, "Write kt_config: {kt_num_threads: 1}")
     yield from _memory(plan, facts, wishes)
 
 
