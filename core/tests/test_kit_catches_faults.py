@@ -13,7 +13,11 @@ from tunesmith.plugins import Plugins
 from tunesmith.scaffold import KINDS, Names, start_package
 
 TABLES = tomllib.loads(Path(__file__).with_name("kit_faults.toml").read_text(encoding="utf-8"))
-FAULTS = [(kind, what) for kind, faults in TABLES.items() for what in faults]
+FAULTS = [
+    pytest.param(kind, what, marks=[pytest.mark.long] if fault.get("long") else [])
+    for kind, faults in TABLES.items()
+    for what, fault in faults.items()
+]
 
 _number = count()
 
@@ -38,7 +42,7 @@ def spoil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     monkeypatch.syspath_prepend(folder / "src")
     monkeypatch.setenv("PYTHONPATH", str(folder / "src"))
 
-    def start(kind: str, file: str, old: str, new: str, **_: str) -> Path:
+    def start(kind: str, file: str, old: str, new: str, **_: object) -> Path:
         names = Names(f"spoiled-{next(_number)}")
         (spoiled,) = [path for path in start_package(kind, names.name, folder, Plugins(found=[])) if path.name == file]
         assert old in spoiled.read_text()

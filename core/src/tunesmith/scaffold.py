@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "quantizer": Kind("quantizers"),
     "accelerator": Kind("accelerators"),
     "backend": Kind("backends"),
+    "launcher": Kind("launchers"),
     "strategy": Kind("strategies"),
     "engine": Kind("engines"),
     "command": Kind("commands", _LIGHT),
