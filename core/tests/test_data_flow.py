@@ -555,6 +555,41 @@ def test_nothing_to_learn_is_dropped_and_counted(road: Road) -> None:
     assert dict(source.dropped) == {"nothing to learn": 1}
 
 
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("conversation", {"talk": [["a"], ["b", 0]]}),
+        ("feedback", {"talk": [["a"], ["b", 0]], "good": True}),
+    ],
+)
+def test_a_row_that_is_masked_altogether_is_reported_whatever_it_is(kind: str, row: dict[str, Any], road: Road) -> None:
+    road.write("mixed", [row, {**TALK, "good": True}], **({"columns": {"kto_tag": "good"}} if kind == "feedback" else {}))
+    prepared = road.prepare("mixed", kind=kind)
+    source = prepared.report.sources[0]
+    assert (source.nothing_to_learn, source.kept, dict(source.dropped)) == (1, 1, {"nothing to learn": 1})
+    assert prepared.train
+    store = TokenStore.open(prepared.train)
+    assert all(np.asarray(store[at]["tokens"].weights).any() for at in range(len(store)))
+
+
+def test_a_pair_whose_answers_become_the_same_once_they_are_cut_is_reported(road: Road) -> None:
+    long = "The quick brown fox jumps over the lazy dog. " * 4
+    rows = [
+        {"talk": [["hello"]], "chosen": f"{long} good", "rejected": f"{long} lazy"},
+        {"talk": [["hello"]], "chosen": "good", "rejected": "lazy"},
+        {"talk": [["hello"]], "chosen": "good", "rejected": "good"},
+    ]
+    road.write("pref", rows, ranking=True)
+    source = road.prepare("pref", kind="preference", cutoff_len=24).report.sources[0]
+    assert dict(source.dropped) == {
+        "both answers are the same once they are cut to cutoff_len": 1,
+        "both answers are the same": 1,
+    }
+    assert (source.rows_in, source.kept) == (3, 1)
+    whole = road.prepare("pref", kind="preference", cutoff_len=200).report.sources[0]
+    assert dict(whole.dropped) == {"both answers are the same": 1}
+
+
 def test_datasets_of_which_nothing_is_left(road: Road) -> None:
     road.write("mute", [{"talk": [["a"], ["b", 0]]}])
     road.write("empty", [])

@@ -70,7 +70,7 @@ def test_another_number_of_processes_goes_on_only_with_steps_of_the_same_size(pa
 # ---- the processes that tunesmith train starts -----------------------------------------------------------------------
 
 LOCAL = """
-import os, time
+import os, signal, time
 from tunesmith import hookimpl
 TUNESMITH_API = (1, 0)
 
@@ -81,6 +81,12 @@ def tunesmith_step_ended(session, step):
         time.sleep(0.2)
     elif os.environ["TRY"] == "signal twice":
         time.sleep(60)
+    elif os.environ["TRY"] == "killed":
+        if step == 2 and not first:
+            os.kill(os.getpid(), signal.SIGKILL)
+    elif os.environ["TRY"] == "gone":
+        if step == 2 and not first:
+            os._exit(9)
     elif os.environ["TRY"] == "restart":
         if step == 3 and not first and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             os._exit(9)
@@ -175,3 +181,24 @@ def test_a_hang_shows_every_stack_and_a_failure_its_own_traceback_first(tmp_path
     assert said.index("Process 1 failed first") < said.index("RuntimeError: the second process gives up")
     assert "Connection closed by peer" not in said
     assert "Brought down with it: process 0" in said
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("killed", "Process 1 was killed by SIGKILL. The machine may have run out of memory."),
+        pytest.param("gone", "Process 1 ended with status 9 and said nothing.", marks=pytest.mark.long),
+    ],
+)
+def test_a_process_that_dies_without_a_word_brings_the_other_down(tmp_path: Path, what: str, words: str) -> None:
+    """Within a minute of its last step, and it is named first: the other one has only lost its peer."""
+    process = start(tmp_path / "e", what)
+    wait_for_a_step(tmp_path / "e", process)
+    since = time.monotonic()
+    said, _ = process.communicate(timeout=100)
+    assert time.monotonic() - since < 60
+    assert process.returncode == 1, said
+    assert words in said
+    assert "failed first" not in said
+    assert "Connection closed by peer" not in said
+    assert not alive(tmp_path / "e")

@@ -59,16 +59,16 @@ class FailureReport:
         """
         self._look()
         ends = {end.rank: end for end in self._folder.ends()}
-        killed = {rank: status for rank, status in exits.items() if status < 0 and rank not in ends}
+        silent = {rank: status for rank, status in exits.items() if status and rank not in ends}
         first = self._said[0] if self._said else None
-        for rank, status in killed.items():
+        for rank, status in silent.items():
             if status != -signal.SIGTERM or not ends:
-                say(f"Process {rank} was killed by {signal.Signals(-status).name}.{_why(status)}")
-        if first is None and not killed and (first := first_failure(list(ends.values()))):
+                say(f"Process {rank} {_gone(status)}")
+        if first is None and not silent and (first := first_failure(list(ends.values()))):
             self._say(first)
         if first is not None and not first.trace:
             raise TunesmithError(first.message, first.hint)
-        others = sorted(rank for rank in exits if (first is None or rank != first.rank) and rank not in killed)
+        others = sorted(rank for rank in exits if (first is None or rank != first.rank) and rank not in silent)
         if others:
             say(f"Brought down with it: process {', '.join(map(str, others))}.")
         return 1
@@ -89,8 +89,12 @@ def first_failure(ends: list[End]) -> End | None:
     return None
 
 
-def _why(status: int) -> str:
-    return " The machine may have run out of memory." if status == -signal.SIGKILL else ""
+def _gone(status: int) -> str:
+    """What became of a process that left no word."""
+    if status > 0:
+        return f"ended with status {status} and said nothing."
+    why = " The machine may have run out of memory." if status == -signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-status).name}.{why}"
 
 
 def say(text: str) -> None:
