@@ -20,6 +20,19 @@ from tunesmith.testing.small_pictures import ASKED, picture, row, write_rows
 from tunesmith_multimodal.processors import load_processor
 
 Config = Callable[..., dict[str, Any]]
+PARTS = "{%- if m.content is string %}{{ m.content }}{%- else %}{%- for p in m.content %}{%- if p.type == 'text' %}{{ p.text }}"
+IMAGES = "{%- if m.content is not string %}{%- for p in m.content %}{%- if p.type == 'image' %}{{ 'P<|image_pad|>\n' }}"
+ENDS = "{%- endif %}{%- endfor %}{%- endif %}"
+#: Templates of a tokenizer: pictures first, where they stand, and none.
+OWN = {
+    "first": "{%- for m in messages %}{{ 'U: ' }}" + IMAGES + ENDS + PARTS + ENDS + "{{ '\n' }}{%- endfor %}{{ 'A:' }}",
+    "in order": "{%- for m in messages %}{{ 'U: ' }}"
+    + PARTS
+    + "{%- else %}{{ 'P<|image_pad|>' }}"
+    + ENDS
+    + "{{ '\n' }}{%- endfor %}{{ 'A:' }}",
+    "blind": "{%- for m in messages %}{{ 'U: ' + m.content }}{%- endfor %}{{ 'A:' }}",
+}
 FAMILIES = {"qwen2-vl": "qwen2_vl", "llava": "llava"}
 
 
@@ -44,6 +57,40 @@ def test_the_ids_are_those_of_the_models_own_processor(place: Path, config: Conf
             )
             theirs = processor(text=[text], images=[Image.open(file) for file in files], add_special_tokens=False)
             assert mine == tuple(theirs["input_ids"][0])
+
+
+def test_the_tokenizers_own_template_writes_pictures_too(place: Path, config: Config) -> None:
+    shown = (Media("image", "train0.png"), Text("Or"), Media("image", "train1.png"), Text(ASKED))
+    talk = Conversation((Turn("user", shown), Turn("assistant", (Text("red"),)), Turn("user", (Text("Sure?"),))))
+    made = []
+    for template in ("qwen2_vl", "auto"):
+        encoder, renderer = make_tools(api.plan(config(template=template)), Plugins())
+        assert renderer is not None
+        rendered = renderer.render(talk, generation_prompt=True)
+        assert [Path(media.path).name for media in rendered.media] == ["train0.png", "train1.png"]
+        made.append((encoder.ids(rendered), renderer.render(talk).learned))
+    assert made[0] == made[1]
+    found = [prepared(config(template=template)).report.sources[0] for template in ("qwen2_vl", "auto")]
+    assert found[0].tokens == found[1].tokens
+    assert found[0].tokens_learned == found[1].tokens_learned
+
+
+def test_own_templates_that_put_pictures_first_or_nowhere(place: Path, config: Config, tmp_path: Path) -> None:
+    from shutil import copytree
+
+    talk = Conversation((Turn("user", (Text(ASKED), Media("image", "train0.png"))),))
+    said = {}
+    for name, source in OWN.items():
+        folder = copytree(place / "qwen2-vl", tmp_path / name)
+        (folder / "chat_template.jinja").write_text(source)
+        _, renderer = make_tools(api.plan(config(model_name_or_path=str(folder), template="auto")), Plugins())
+        assert renderer is not None
+        if name == "blind":
+            with pytest.raises(TunesmithError, match="has no place for images beside text"):
+                renderer.render(talk)
+        else:
+            said[name] = renderer.render(talk, generation_prompt=True).text.replace("<|image_pad|>", "")
+    assert said == {"first": f"U: P\n{ASKED}\nA:", "in order": f"U: {ASKED}P\nA:"}
 
 
 def test_no_letters_of_a_user_become_a_picture(config: Config) -> None:

@@ -109,14 +109,14 @@ def make_renderer(plan: Plan, plugins: Plugins, model_folder: Path) -> Renderer:
     wanted = plan["template"]
     options = run_options(plan)
     if wanted in (None, AUTO):
-        from tunesmith.templates.auto import AutoRenderer
+        from tunesmith.templates.auto_media import SeeingAutoRenderer
         from tunesmith.templates.likeness import like
 
         if _value(plan, "tool_format"):
             raise TunesmithError(
                 "tool_format has no meaning with the tokenizer's own template.", "Name a template, or leave it out."
             )
-        return seeing(AutoRenderer(facts, options, partial(like, plugins=plugins)), plan, plugins, model_folder)
+        return seeing(SeeingAutoRenderer(facts, options, partial(like, plugins=plugins)), plan, plugins, model_folder)
     spec = spec_for(str(wanted), plugins, Path(plan.config_folder))
     renderer = declared(spec, plugins, tool_format=_value(plan, "tool_format"), options=options | facts.ends())
     check_tokens(renderer, facts)
