@@ -164,6 +164,12 @@ def test_a_configuration_that_cannot_be_found(desk: Path, refused: Refused, conf
         ("lora_target:\n\t- q_proj\n", 2, "this is not YAML", "Indent with spaces."),
         ("lora_target: [q_proj\nseed: 1\n", 2, "this is not YAML", "needs quotes"),
         ("seed: 1\nx: \0\n", 2, "this is not YAML: it holds the control character U+0000", "Remove it."),
+        ("lora_alpha:\u00a02\n", 1, "this is not YAML", "a no-break space"),
+        ("lora_alpha\uff1a2\n", 1, "this is not YAML", "a wide colon"),
+        ("  lora_alpha: 2\n", 1, "this is not YAML", "Begin every key in the first column"),
+        ("max_samples: 1,000\n", 1, "max_samples must be a whole number", "Write 1000"),
+        ("lr: 1e-4\n", 1, "there is no key lr", "Did you mean 'learning_rate'?"),
+        ("target_modules: all\n", 1, "there is no key target_modules", "Did you mean 'lora_target'?"),
         ("lora_alpha:2\n", 1, "this is not YAML", "Write lora_alpha: 2"),
         ("lora_alpha = 2\nseed: 1\n", 1, "this is not YAML", "Write lora_alpha: 2"),
         ("lora_target: 'q_proj\nseed: 1\n", 1, "this is not YAML: a quote is opened and not closed", "Close it."),
@@ -180,7 +186,7 @@ def test_a_mistake_in_a_configuration_has_its_line(
     desk: Path, refused: Refused, more: str, line: int, what: str, instead: str
 ) -> None:
     text = (desk / "run.yaml").read_text()
-    (desk / "bad.yaml").write_text(text + more)
+    (desk / "bad.yaml").write_text(text + more, encoding="utf-8")
     told = refused(config="bad.yaml")
     assert f"bad.yaml:{len(text.splitlines()) + line}: {what}" in told
     assert instead in told

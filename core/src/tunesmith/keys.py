@@ -13,6 +13,7 @@ from tunesmith.kinds import bare, choices
 from tunesmith.known_keys import HOST, TRANSFORMERS, Key, Status, not_owned, rows, training_arguments
 from tunesmith.plugins import Broken, Plugins
 from tunesmith.registry import Owner
+from tunesmith.shipped_tables import read_table
 from tunesmith.spec import options_of
 from tunesmith.specs import Switch
 
@@ -74,6 +75,8 @@ class KeyTable(Mapping[str, Key]):
         """What a user who wrote the unknown key ``name`` can do."""
         if package := self._plugins.catalogue.keys.get(name) or (rows()[name].owner if name in rows() else ""):
             return self._advice_about(package)
+        if (here := _names_elsewhere().get(name)) in self:
+            return f"Did you mean {here!r}?"
         near = nearest(name, self) or nearest(name, self._plugins.catalogue.keys)
         broken = ", ".join(sorted(self._plugins.broken))
         perhaps = f"It may belong to a plugin that cannot be loaded: {broken}." if broken else ""
@@ -87,6 +90,12 @@ class KeyTable(Mapping[str, Key]):
             if broken.owner.distribution == package:
                 return f"It belongs to a plugin that cannot be loaded: {broken}"
         return f"It comes with {package}: pip install {package}"
+
+
+@cache
+def _names_elsewhere() -> Mapping[str, str]:
+    """What other programs call a key, and what it is called here."""
+    return {row["elsewhere"]: row["here"] for row in read_table("names_elsewhere.csv")}
 
 
 @cache

@@ -204,8 +204,14 @@ def _number(raw: Any, expected: str) -> int | float:
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text.lower().replace(".inf", "inf"))
-    example = "Decimals take a point: 0.1" if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", text) else ""
-    raise BadValueError(expected, example)
+    raise BadValueError(expected, _without_comma(text, expected))
+
+
+def _without_comma(text: str, expected: str) -> str:
+    """How a number with a comma is written."""
+    if expected.startswith("a whole number") and re.fullmatch(r"[-+]?[0-9]{1,3}(,[0-9]{3})+", text):
+        return f"Write {text.replace(',', '')}"
+    return "Decimals take a point: 0.1" if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", text) else ""
 
 
 def _text(_: Any, raw: Any) -> str:

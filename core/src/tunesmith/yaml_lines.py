@@ -18,6 +18,8 @@ from tunesmith.values import BadValueError, Word
 
 #: Keeps every unquoted word as text: what it means is decided by the key it belongs to.
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+#: What editors and web pages put in the place of a blank and a colon.
+LOOKALIKES = {"\u00a0": "a no-break space", "\u3000": "a wide space", "\uff1a": "a wide colon"}
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq", "int", "float", "bool", "null"))
 
 
@@ -95,6 +97,10 @@ def _yaml_fault(error: yaml.MarkedYAMLError, text: str, path: Path) -> Problem:
 def _yaml_hint(error: yaml.MarkedYAMLError, line: str) -> str:
     if near := re.match(r"\s*(\w+)(:|\s*=\s*)(\S.*)", line if "simple key" in str(error.context) else ""):
         return f"Write {near[1]}: {near[3]}"
+    if odd := next((name for sign, name in LOOKALIKES.items() if sign in line), ""):
+        return f"This line holds {odd}: write an ordinary one."
+    if "mapping values" in str(error.problem) and line.startswith(" "):
+        return "Begin every key in the first column; only what lies within another is indented."
     if "tab" in str(error.problem) or "\t" in line[: len(line) - len(line.lstrip())]:
         return "Indent with spaces."
     return "Text with a colon, a # or a bracket in it needs quotes." if error.problem else ""
