@@ -47,10 +47,10 @@ def test_a_key_that_picks_a_plugins_thing_lists_what_is_installed() -> None:
 
 
 def test_a_key_still_to_come_says_so_and_what_it_belongs_to() -> None:
-    text = run("fp8_backend")
+    text = run("downsample_mode")
     assert "  status   known, but not built yet" in text
-    assert "  acts     only with fp8" in text
-    assert "  owner    tunesmith-core, precision" in text
+    assert "  acts     only with media" in text
+    assert "  owner    tunesmith-multimodal, multimodal" in text
 
 
 def test_a_refused_key_says_why() -> None:

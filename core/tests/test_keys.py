@@ -125,11 +125,13 @@ def test_every_key_of_the_host_is_read_by_somebody() -> None:
 
 def test_the_host_transformers_and_later_packages_own_keys() -> None:
     table = KeyTable.of(Plugins(found=[]))
-    owners = {name: (table[name].owner, table[name].status) for name in ("stage", "learning_rate", "fp8", "use_mca")}
+    owners = {
+        name: (table[name].owner, table[name].status) for name in ("stage", "learning_rate", "downsample_mode", "use_mca")
+    }
     assert owners == {
         "stage": ("host", "owned"),
         "learning_rate": ("transformers", "owned"),
-        "fp8": ("tunesmith-core", "later"),
+        "downsample_mode": ("tunesmith-multimodal", "later"),
         "use_mca": ("host", "refused"),
     }
     assert table["cutoff_len"].help
@@ -235,8 +237,8 @@ def test_the_very_same_class_may_be_shared(plugin: MakePlugin, tmp_path: Path) -
 
 
 def test_a_plugin_takes_over_a_key_that_was_only_known(plugin: MakePlugin) -> None:
-    table = KeyTable.of(Plugins(found=[plugin("acme", "fp8: bool = False")]))
-    assert (table["fp8"].owner, table["fp8"].status) == ("acme", "owned")
+    table = KeyTable.of(Plugins(found=[plugin("acme", "downsample_mode: bool = False")]))
+    assert (table["downsample_mode"].owner, table["downsample_mode"].status) == ("acme", "owned")
 
 
 def test_options_that_cannot_be_read_break_their_plugin_and_no_other(plugin: MakePlugin) -> None:

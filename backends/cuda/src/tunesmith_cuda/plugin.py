@@ -22,7 +22,7 @@ def tunesmith_backends() -> list[BackendSpec]:
             visible_devices="CUDA_VISIBLE_DEVICES",
             dtypes=("bfloat16", "float16", "float32"),
             attention=("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"),
-            kernels=("triton", "cutlass"),
+            kernels=("triton", "cutlass", "float8"),
             process_group="nccl",
             # Segments that grow leave fewer holes than blocks of fixed size. A value the user set wins.
             environment={

@@ -1,4 +1,4 @@
-"""The flat keys of the quantizer ``torchao``."""
+"""The flat keys of the quantizer ``torchao`` and of the accelerator ``float8``."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ class TorchaoOptions:
         "Keep weights plain while training and compute with what they will be once quantised (QAT); "
         "what is saved is plain, to be quantised when it is loaded.",
     ] = False
+
+
+@dataclass(frozen=True)
+class Float8Options:
+    """Training in 8-bit floating point."""
+
+    fp8: Annotated[bool, "Multiply in 8-bit floating point while the model learns; weights keep their format."] = False
+    fp8_backend: Annotated[
+        Literal["auto", "torchao", "te", "msamp"], "Library that does it: torchao, whichever is left open."
+    ] = "auto"

@@ -1,4 +1,4 @@
-"""What this package offers: the quantizer ``torchao``."""
+"""What this package offers: the quantizer ``torchao`` and the accelerator ``float8``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tunesmith import Problem, QuantizerSpec, Switch, hookimpl
+from tunesmith import AcceleratorSpec, Problem, QuantizerSpec, Switch, hookimpl
 
 if TYPE_CHECKING:
     from tunesmith.plan import ModelWish, Plan
@@ -36,6 +36,19 @@ SPEC = QuantizerSpec(
     writes=(4, 8),
     plain_with=Switch("quantization_aware"),
 )
+FLOAT8 = AcceleratorSpec(
+    "float8",
+    "tunesmith_torchao.float8:Float8Training",
+    "Linear layers computed in 8-bit floating point while they learn.",
+    options="tunesmith_torchao.options:Float8Options",
+    needs=("torchao",),
+    switch=Switch("fp8"),
+    order=20,
+    kernels=("float8",),
+    elsewhere="NVIDIA devices from compute capability 8.9 on (Ada, Hopper) and AMD's MI300 have them. Write bf16: true.",
+    excludes=("unsloth", "ktransformers"),
+    dtypes=("bfloat16", "float32"),
+)
 GROUPS = (32, 64, 128, 256)
 
 
@@ -46,8 +59,18 @@ def tunesmith_quantizers() -> list[QuantizerSpec]:
 
 
 @hookimpl
+def tunesmith_accelerators() -> list[AcceleratorSpec]:
+    """One accelerator."""
+    return [FLOAT8]
+
+
+@hookimpl
 def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """What torchao, and adapters over it, cannot do."""
+    if any(chosen.name == FLOAT8.name for chosen in plan.picked("accelerators")):
+        from tunesmith_torchao.float8_checks import problems
+
+        yield from problems(plan)
     from tunesmith_torchao.options import TorchaoOptions
 
     for wish in plan.models.values():
