@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from tunesmith import settings
-from tunesmith.cli.main import main
 from tunesmith.errors import ConfigError
 from tunesmith.known_keys import rows
 from tunesmith.plugins import Plugins
@@ -33,7 +32,6 @@ def fates() -> Iterator[tuple[str, str]]:
 
 FATES = sorted(set(fates()))
 STOPPED = [key for key, _ in FATES if key in rows() and rows()[key].status == "refused"]
-PLANNED = [key for key, _ in FATES if key in rows() and rows()[key].status == "later"]
 
 
 def given(key: str) -> Any:
@@ -50,7 +48,7 @@ def test_the_table_was_read() -> None:
 
 def test_every_key_has_the_fate_that_the_page_says() -> None:
     known = rows()
-    allowed = {"built": ("owned", "translated"), "refused": ("refused",), "planned": ("later",)}
+    allowed = {"built": ("owned", "translated"), "refused": ("refused",)}
     wrong = [
         (key, fate, known[key].status)
         for key, fate in FATES
@@ -66,12 +64,3 @@ def test_what_is_refused_is_an_error_that_says_why(key: str) -> None:
     (problem,) = found.value.problems
     assert key in problem.what
     assert rows()[key].reason in problem.instead
-
-
-def test_what_is_planned_says_so_in_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
-    words = [f"{key}={str(given(key)).lower()}" for key in PLANNED]
-    assert main(["train", "output_dir=out", *words]) == 2
-    said = capsys.readouterr().err
-    for key in PLANNED:
-        assert key in said
-    assert "not built yet" in said
