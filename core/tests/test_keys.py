@@ -281,9 +281,9 @@ def test_a_plugins_switch_is_a_value_of_a_closed_choice(plugin: MakePlugin) -> N
 @pytest.mark.parametrize(
     ("key", "given", "command", "matters"),
     [
-        ("fp8_backend", {"fp8": True}, "train", True),
-        ("fp8_backend", {"fp8": False}, "train", False),
-        ("fp8", {}, "train", True),
+        ("fp8_enable_fsdp_float8_all_gather", {"fp8": True}, "train", True),
+        ("fp8_enable_fsdp_float8_all_gather", {"fp8": False}, "train", False),
+        ("use_mca", {}, "train", True),
         ("demo_model", {}, "train", False),
         ("demo_model", {}, "webui", True),
         ("video_fps", {}, "train", False),
