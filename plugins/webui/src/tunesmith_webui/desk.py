@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tunesmith import planning
+from tunesmith import launch, planning
 from tunesmith.cli.plan_text import plan_text
 from tunesmith.errors import TunesmithError
 from tunesmith.keys import KeyTable
@@ -18,6 +18,7 @@ from tunesmith.settings import gather
 
 from tunesmith_webui.folder import Folder
 from tunesmith_webui.jobs import Job, Jobs
+from tunesmith_webui.rows import shown_rows
 
 #: Where commands write that do not write ``output_dir``.
 OUTPUTS = {"export": "export_dir", "eval": "save_dir"}
@@ -77,7 +78,7 @@ class Desk:
         return f"**{key.name}** ({key.group}; default `{key.default}`): {key.help}{choices}"
 
     def put(self, text: str, name: str, value: str) -> str:
-        """The configuration with one key set, everything else as it was.
+        """The configuration with one key set, everything else as it was; an empty ``value`` takes the key out.
 
         :raises TunesmithError: the value or the configuration is no YAML, or the key is unknown.
         """
@@ -88,14 +89,20 @@ class Desk:
             whole = yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
             raise TunesmithError(f"This is no YAML: {error}") from error
-        line = f"{name}: {value}"
-        if isinstance(whole, dict) and name in whole:
-            made = "\n".join(line if old.split(":")[0] == name else old for old in text.splitlines()) + "\n"
-        else:
-            made = f"{text.rstrip()}\n{line}\n".lstrip("\n")
-        if not _says(made, whole, name, meant):  # a value of several lines, or a mapping in braces
+        made = _with(text, name, value, there=isinstance(whole, dict) and name in whole)
+        if not _says(made, whole, name, meant, gone=not value):  # a value of several lines, or a mapping in braces
             raise TunesmithError(f"{name} cannot be put there without changing something else.", "Write it into the text.")
         return made
+
+    def rows(self, name: str, text: str, count: int) -> list[tuple[str, str | None]]:
+        """The first rows of every dataset as the model reads them: stretches of text, and what each is: ``row`` (its place),
+        ``learned``, ``bad`` or nothing.
+
+        :raises TunesmithError: the configuration cannot be planned, or its data cannot be read.
+        """
+        plan = self.plan("data", name, text)
+        plan.check_ready()
+        return list(shown_rows(launch.fetch(plan, self.plugins), self.plugins, count))
 
     def runs(self) -> list[list[Any]]:
         """Finished and running runs below the folder: name, status, step, loss."""
@@ -113,9 +120,19 @@ class Desk:
         ]
 
 
-def _says(text: str, whole: Any, name: str, value: Any) -> bool:
-    """Whether a text says the whole, with one key set, and nothing else."""
+def _with(text: str, name: str, value: str, *, there: bool) -> str:
+    line = [f"{name}: {value}"] if value else []
+    if not there:
+        return "\n".join([*text.rstrip().splitlines(), *line]) + "\n"
+    return "".join(f"{new}\n" for old in text.splitlines() for new in (line if old.split(":")[0] == name else [old]))
+
+
+def _says(text: str, whole: Any, name: str, value: Any, *, gone: bool) -> bool:
+    """Whether a text says the whole, with one key set or gone, and nothing else."""
+    if not isinstance(whole, dict):
+        return False
+    wanted = {key: said for key, said in whole.items() if key != name} | ({} if gone else {name: value})
     try:
-        return bool(isinstance(whole, dict) and yaml.safe_load(text) == {**whole, name: value})
+        return bool((yaml.safe_load(text) or {}) == wanted)
     except yaml.YAMLError:
         return False

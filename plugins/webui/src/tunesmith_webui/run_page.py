@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio
 import pandas
-from tunesmith.errors import TunesmithError
 from tunesmith.plugins import Plugins
 
 from tunesmith_webui.desk import Desk
+from tunesmith_webui.editor import editor
 from tunesmith_webui.folder import Folder
 from tunesmith_webui.jobs import Jobs
+from tunesmith_webui.told import told
 
-T = TypeVar("T")
-#: What a new configuration begins as.
-NEW = "model_name_or_path: \nstage: sft\nfinetuning_type: lora\ndataset: identity\ntemplate: auto\noutput_dir: saves/run\n"
 #: Seconds between two looks at what runs.
 LOOK = 2.0
-
-
-def told(work: Callable[..., T]) -> Callable[..., T]:
-    """Show what the user can mend as the page shows errors."""
-
-    @wraps(work)
-    def guarded(*arguments: Any) -> T:
-        try:
-            return work(*arguments)
-        except TunesmithError as error:
-            raise gradio.Error(f"{error}\n{error.hint or ''}".rstrip(), duration=None) from error
-
-    return guarded
 
 
 def run_page(plugins: Plugins, root: Path, said: gradio.I18n) -> gradio.Blocks:
@@ -41,33 +24,13 @@ def run_page(plugins: Plugins, root: Path, said: gradio.I18n) -> gradio.Blocks:
     desk = Desk(plugins, Folder(root), Jobs(root / ".tunesmith" / "started"))
     with gradio.Blocks(title="Tunesmith", analytics_enabled=False) as page:
         with gradio.Tab(said("run")):
-            command, name, text = _editor(desk, said)
+            command, name, text = editor(desk, said)
             _actions(desk, said, command, name, text)
         with gradio.Tab(said("runs")):
             columns = ["run", "status", "step", "loss"]
             table = gradio.Dataframe(desk.runs, headers=columns, interactive=False, show_label=False)
             gradio.Button(said("refresh")).click(desk.runs, None, table, api_name="runs")
     return page  # type: ignore[no-any-return]
-
-
-def _editor(desk: Desk, said: gradio.I18n) -> tuple[gradio.Dropdown, gradio.Dropdown, gradio.Code]:
-    """The file, its text, and every key that is installed."""
-    with gradio.Row():
-        command = gradio.Dropdown(desk.commands(), value="train", label=said("command"))
-        names = desk.folder.names()
-        name = gradio.Dropdown(names, value="run.yaml", label=said("file"), allow_custom_value=True)
-        load, save = gradio.Button(said("load")), gradio.Button(said("save"))
-    text = gradio.Code(NEW, language="yaml", label=said("config"), interactive=True)
-    with gradio.Row():
-        key = gradio.Dropdown(sorted(desk.keys()), value=None, label=said("key"), filterable=True)
-        value = gradio.Textbox(label=said("value"))
-        put = gradio.Button(said("put"))
-    about = gradio.Markdown()
-    load.click(told(desk.folder.read), name, text, api_name="load")
-    save.click(told(lambda name, text: str(desk.folder.write(name, text))), [name, text], about, api_name="save")
-    key.change(desk.about, key, about, api_name="about")
-    put.click(told(desk.put), [text, key, value], text, api_name="put")
-    return command, name, text
 
 
 def _actions(desk: Desk, said: gradio.I18n, command: gradio.Dropdown, name: gradio.Dropdown, text: gradio.Code) -> None:
