@@ -97,6 +97,8 @@ def test_every_key_that_users_know_is_known_here_with_its_default(name: str, def
 #: Keys whose default is another one here, with the reason.
 DIFFERENT = {
     "api_host": "an open port without a key is unsafe",
+    "crop_to_patches": "a model's own processor knows what it was trained with",
+    "image_do_pan_and_scan": "a model's own processor knows what it was trained with",
     "max_concurrent": "engines here answer many requests at once",
     "model": "a run names its model",
     "swanlab_project": "named after this program, not another",

@@ -75,6 +75,42 @@ def test_the_ids_are_those_of_its_processor(family: tuple[str, Path], place: Pat
     assert mine == tuple(theirs["input_ids"][0])
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "own"),
+    [("gemma3", "image_do_pan_and_scan", "do_pan_and_scan"), ("internvl", "crop_to_patches", "crop_to_patches")],
+)
+def test_images_are_cut_as_asked(name: str, key: str, own: str, place: Path, config: Config, tmp_path: Path) -> None:
+    make_seeing(FAMILIES[name], tmp_path / name)
+    file = place / "pictures" / "long.png"
+    Image.new("RGB", (900, 300), (9, 200, 9)).save(file)
+    found = {}
+    for value in (True, False):
+        keys = config(model_name_or_path=str(tmp_path / name), template=FAMILIES[name].template, **{key: value})
+        encoder, renderer = make_tools(api.plan(keys), Plugins())
+        assert renderer is not None
+        assert renderer.media is not None
+        rendered = renderer.render(shown(file), generation_prompt=True)
+        ids = encoder.ids(rendered)
+        plain = renderer_for(spec_for(FAMILIES[name].template, Plugins())).render(shown(file), generation_prompt=True)
+        with Image.open(file) as image:
+            processor, how = load_processor(tmp_path / name), {own: value}
+            theirs = processor(
+                text=[plain.text], images=[image], return_tensors="pt", add_special_tokens=False, images_kwargs=how
+            )
+        assert ids == tuple(theirs["input_ids"][0].tolist())
+        seen = renderer.media.inputs(torch.tensor([ids]), rendered.media)
+        torch.testing.assert_close(seen["pixel_values"], theirs["pixel_values"])
+        found[value] = len(seen["pixel_values"])
+    assert found[True] > found[False] == 1
+
+
+def test_cuts_that_a_family_does_not_know_are_told(place: Path, config: Config) -> None:
+    _, renderer = make_tools(api.plan(config(crop_to_patches=True)), Plugins())
+    assert renderer is not None
+    with pytest.raises(TunesmithError, match="crop_to_patches: Qwen2VLProcessor cuts no images like that"):
+        renderer.render(shown(place / "pictures" / "train0.png"), generation_prompt=True)
+
+
 @pytest.mark.parametrize("template", RELATED)
 def test_related_families_are_written_as_theirs(template: str) -> None:
     rendered = renderer_for(spec_for(template, Plugins())).render(shown(Path("a"), Path("b")), generation_prompt=True)

@@ -6,12 +6,15 @@ the implementation on Pillow and numpy, so that what a model sees does not depen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tunesmith import TunesmithError
 from tunesmith.model_folder import read_json
+
+from tunesmith_multimodal.options import CUTS
 
 
 @cache
@@ -90,12 +93,18 @@ def _without_the_rest(kind: Any) -> Any:
     return ForImages
 
 
-def process(processor: Any, images: list[Any]) -> tuple[dict[str, Any], list[str]]:
+def process(processor: Any, images: list[Any], cuts: Mapping[str, bool] = {}) -> tuple[dict[str, Any], list[str]]:
     """What the model wants to see of images, as arrays, and the text that stands for each.
 
+    :param cuts: keys of :data:`~tunesmith_multimodal.options.CUTS` that are not to be as the processor itself has them.
     :raises ValueError: the processor refuses one, as for its proportions.
+    :raises TunesmithError: it knows nothing of such cuts.
     """
-    merged = processor._merge_kwargs(tokenizer_init_kwargs=processor.tokenizer.init_kwargs)
-    seen, texts = processor._process_images(images, **merged["images_kwargs"])
+    merged = processor._merge_kwargs(tokenizer_init_kwargs=processor.tokenizer.init_kwargs)["images_kwargs"]
+    for key, value in cuts.items():
+        if not hasattr(processor.image_processor, CUTS[key]):
+            raise TunesmithError(f"{key}: {type(processor).__name__} cuts no images like that.", "Leave it out.")
+        merged[CUTS[key]] = value
+    seen, texts = processor._process_images(images, **merged)
     wanted = set(processor.model_input_names) - set(processor.unused_input_names)
     return {name: value for name, value in seen.items() if name in wanted}, list(texts)

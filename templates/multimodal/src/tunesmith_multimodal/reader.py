@@ -42,7 +42,7 @@ class ImageReader(MediaReader):
     def _fingerprint(self) -> str:
         files = [file.read_bytes() for name in PROCESSOR_FILES if (file := self._folder / name).is_file()]
         limits = (self._options.image_min_pixels, self._options.image_max_pixels, str(self._root and self._root.resolve()))
-        told = json.dumps([*limits, version("transformers"), version("pillow")]).encode()
+        told = json.dumps([*limits, self._options.cuts, version("transformers"), version("pillow")]).encode()
         return hashlib.sha256(b"\0".join([told, *files])).hexdigest()
 
     @property
@@ -87,7 +87,7 @@ class ImageReader(MediaReader):
         from tunesmith_multimodal.processors import process
 
         try:
-            return process(self._processor, [Image.new("RGB", size)])[1][0]
+            return process(self._processor, [Image.new("RGB", size)], self._options.cuts)[1][0]
         except ValueError as error:
             raise BadMedia(f"the image {media.path} cannot be used by this model: {error}", "images") from error
 
@@ -107,7 +107,8 @@ class ImageReader(MediaReader):
 
         limits = (self._options.image_min_pixels, self._options.image_max_pixels)
         try:
-            seen, texts = process(processor, [open_image(self._found(one), *limits) for one in media])
+            opened = [open_image(self._found(one), *limits) for one in media]
+            seen, texts = process(processor, opened, self._options.cuts)
         except ValueError as error:
             raise TunesmithError(f"An image that was there when its text was made cannot be seen any more: {error}") from error
         kinds = torch.tensor(processor.create_mm_token_type_ids(ids.tolist()))
