@@ -7,11 +7,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tunesmith import planning, settings
+from tunesmith import known_keys, planning, settings
 from tunesmith.errors import ConfigError
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
@@ -160,9 +161,15 @@ def test_a_known_name_that_no_package_brings_is_missing_and_an_unknown_one_is_wr
     assert "Did you mean 'sft'" in problems(make, stage="stf")
 
 
-def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(make: MakePlan) -> None:
-    assert any("fp8" in problem.what for problem in make(fp8=True).missing)
-    assert make(fp8=False).missing == ()
+def test_a_key_that_nobody_built_yet_is_missing_unless_it_asks_for_nothing(
+    make: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = dict(known_keys.not_owned())
+    known["acme_speed"] = replace(known["downsample_mode"], name="acme_speed", only_with="", owner="tunesmith-acme")
+    monkeypatch.setattr("tunesmith.keys.not_owned", lambda: known)
+    (problem,) = make(acme_speed="4x").missing
+    assert (problem.what, problem.instead) == ("acme_speed: 4x is not built yet", "It will come with tunesmith-acme.")
+    assert make(acme_speed=None).missing == ()
 
 
 @pytest.mark.parametrize(

@@ -89,4 +89,4 @@ def test_editors_are_told_meaning_default_and_secrets(plugins: Plugins) -> None:
     assert properties["stage"].get("examples", []) == list(plugins.trainers.names)
     assert properties["hf_hub_token"]["writeOnly"] is True
     assert properties["evaluation_strategy"]["deprecated"] is True
-    assert "tunesmith-core" in properties["fp8"]["description"]
+    assert "tunesmith-multimodal" in properties["downsample_mode"]["description"]

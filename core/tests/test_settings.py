@@ -319,9 +319,10 @@ def test_wrong_words_on_the_command_line(words: list[str], what: str, instead: s
 
 
 def test_a_key_still_to_come_is_typed_and_kept_with_who_will_bring_it() -> None:
-    config = read({"fp8_backend": "te", "fp8": True})
-    assert (config.settings["fp8_backend"].value, config.settings["fp8_backend"].owner) == ("te", "tunesmith-core")
-    assert problem({"fp8_backend": "many"}).what.startswith("fp8_backend must be one of")
+    config = read({"downsample_mode": "4x"})
+    found = config.settings["downsample_mode"]
+    assert (found.value, found.owner) == ("4x", "tunesmith-multimodal")
+    assert problem({"downsample_mode": "many"}).what.startswith("downsample_mode must be one of")
 
 
 def test_a_refused_key_at_its_default_changes_nothing_and_says_so() -> None:
