@@ -3,10 +3,12 @@
 The same model and padded rows, float32, gradient checkpointing off, one thread; each figure comes from a process of its own.
 Ours is a whole run of the stage ``sft``; by hand is the library's own call (peft's ``get_peft_model``) in the loop that anybody
 would write, or that loop on our model where no library has the tuner. Processor time, median over steps, the first left out;
-memory is what the process grew by beyond its libraries.
+memory is what the process grew by beyond its libraries, and once more as a share of the whole process. Both ways take turns in
+each round, the other one first each time, and the median of the rounds counts.
 
-    python benchmarks/tuners.py                               # a dozen tuners, eight to ten minutes
-    python benchmarks/tuners.py --only full lora --steps 60
+    python benchmarks/tuners.py                               # a dozen tuners, one round, eight to ten minutes
+    python benchmarks/tuners.py --only full lora --rounds 3   # decides about two of them
+    python benchmarks/tuners.py --only full lora --size 25    # longer steps: fixed costs weigh less
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +28,8 @@ from typing import Any
 
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
 
-SIZE = (256, 6, 256)
+#: Millions of parameters → width, layers, tokens in a row.
+SIZES = {8: (256, 6, 256), 25: (512, 6, 512)}
 VOCABULARY = 4096
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -60,19 +64,24 @@ CASES: dict[str, Case] = {
 # ---- one process -----------------------------------------------------------------------------------------------------
 
 
-def measure(way: str, name: str, folder: Path, steps: int) -> dict[str, float]:
+def measure(way: str, name: str, folder: Path, steps: int, length: int) -> dict[str, float]:
     """Run in a process of its own: seconds of a step, share of it outside the work, bytes that were added at the peak."""
     import torch
     from train_step import WARM_UP, rows
 
     torch.set_num_threads(1)
-    store = rows(steps + WARM_UP, SIZE[2])
+    store = rows(steps + WARM_UP, length)
     store = type(store)(store.rows, packed=False)
     _import_libraries()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock = (_ours if way == "ours" else _by_hand)(name, folder, store)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    return {"step": clock.step, "outside": clock.outside if way == "ours" else 0.0, "memory": grown}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "step": clock.step,
+        "outside": clock.outside if way == "ours" else 0.0,
+        "memory": (peak - before) * 1024,
+        "process": peak * 1024,
+    }
 
 
 def _import_libraries() -> None:
@@ -145,11 +154,11 @@ def _prepared(name: str, folder: Path, store: Any) -> Any:
 # ---- all of them -----------------------------------------------------------------------------------------------------
 
 
-def compare(names: list[str], steps: int, show: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """Both ways of each tuner one after the other, on one model."""
+def compare(names: list[str], size: int, steps: int, rounds: int, show: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """Both ways of each tuner in turn, on one model."""
     from tunesmith.testing.small_run import small_model
 
-    width, layers, length = SIZE
+    width, layers, length = SIZES[size]
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         shape = {"hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": layers, "num_attention_heads": 8}
@@ -157,22 +166,29 @@ def compare(names: list[str], steps: int, show: Callable[[str], None]) -> dict[s
             Path(folder, "model"), vocab_size=VOCABULARY, num_key_value_heads=8, max_position_embeddings=2 * length, **shape
         )
         for name in names:
-            by_hand, ours = (_in_a_process(way, name, folder, steps) for way in ("hand", "ours"))
-            found[name] = {
-                "step_ms": 1000 * ours["step"],
-                "of_full": ours["step"] / found["full"]["step_ms"] * 1000 if "full" in found else 1.0,
-                "of_library": ours["step"] / by_hand["step"],
-                "outside": ours["outside"],
-                "memory_mb": ours["memory"] / 2**20,
-                "memory_of_full": ours["memory"] / 2**20 / found["full"]["memory_mb"] if "full" in found else 1.0,
-                "memory_of_library": ours["memory"] / by_hand["memory"],
-            }
+            found[name] = _compared(lambda way, name=name: _in_a_process(way, name, folder, steps, length), rounds)
+            found[name]["of_full"] = found[name]["step_ms"] / found.get("full", found[name])["step_ms"]
+            found[name]["memory_of_full"] = found[name]["memory_mb"] / found.get("full", found[name])["memory_mb"]
             show(_line(name, found[name]))
     return found
 
 
-def _in_a_process(way: str, name: str, folder: str, steps: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", way, name, folder, "--steps", str(steps)]
+def _compared(run: Callable[[str], dict[str, float]], rounds: int) -> dict[str, float]:
+    """Medians over the rounds. A ratio is that of two processes of one round, which the machine treated alike."""
+    each: dict[str, list[float]] = {}
+    for turn in range(rounds):
+        order = ("hand", "ours") if turn % 2 == 0 else ("ours", "hand")
+        got = {way: run(way) for way in order}
+        ours, hand = got["ours"], got["hand"]
+        row = {"step_ms": 1000 * ours["step"], "outside": ours["outside"], "memory_mb": ours["memory"] / 2**20}
+        row |= {f"{key}_of_library": ours[key] / hand[key] for key in ("step", "memory", "process")}
+        for key, value in row.items():
+            each.setdefault(key, []).append(value)
+    return {key: statistics.median(values) for key, values in each.items()}
+
+
+def _in_a_process(way: str, name: str, folder: str, steps: int, length: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", way, name, folder, str(length), "--steps", str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{way} {name} failed:\n{done.stderr[-2000:]}")
@@ -182,9 +198,9 @@ def _in_a_process(way: str, name: str, folder: str, steps: int) -> dict[str, flo
 
 def _line(name: str, one: Mapping[str, float]) -> str:
     return (
-        f"{name:8} {one['step_ms']:7.1f} ms  of full {one['of_full']:.2f}  of the library {one['of_library']:.2f}"
+        f"{name:8} {one['step_ms']:7.1f} ms  of full {one['of_full']:.2f}  of the library {one['step_of_library']:.2f}"
         f"  outside {one['outside']:.1%}  memory {one['memory_mb']:6.0f} MB  of full {one['memory_of_full']:.2f}"
-        f"  of the library {one['memory_of_library']:.2f}"
+        f"  of the library {one['memory_of_library']:.2f}, whole process {one['process_of_library']:.3f}"
     )
 
 
@@ -194,13 +210,15 @@ def main() -> int:
     parser.add_argument("--only", choices=list(CASES), nargs="*", default=list(CASES))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--limit", type=float, default=0.03, help="largest share of a step that may not be work")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=1, help="how often both ways of a tuner take turns")
+    parser.add_argument("--size", type=int, choices=list(SIZES), default=8, help="millions of parameters")
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.measure:
-        way, name, folder = wanted.measure
-        print(json.dumps(measure(way, name, Path(folder), wanted.steps)))
+        way, name, folder, length = wanted.measure
+        print(json.dumps(measure(way, name, Path(folder), wanted.steps, int(length))))
         return 0
-    found = compare(wanted.only, wanted.steps, lambda line: print(line, flush=True))
+    found = compare(wanted.only, wanted.size, wanted.steps, wanted.rounds, lambda line: print(line, flush=True))
     print(json.dumps(found))
     return int(any(one["outside"] > wanted.limit for one in found.values()))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 import torch
+from tunesmith.plan import ModelWish
 from tunesmith.testing import OptimizerSuite, PluginSuite
 from tunesmith.testing.hand_plan import hand_plan
 from tunesmith_galore.counting import count_states
@@ -139,6 +141,15 @@ def test_plan_errors() -> None:
     plan = hand_plan(GaloreOptions(galore_quantize=True, galore_proj_type="full"), picked={"optimizers": "galore"})
     assert [problem.instead for problem in tunesmith_check_plan(plan)] == ["Write galore_proj_type: std"]
     assert not list(tunesmith_check_plan(hand_plan(GaloreOptions(galore_layerwise=True), fp16=True)))
+
+
+def test_weights_of_eight_bits_are_told_to_be_no_part_of_it() -> None:
+    plan = hand_plan(GaloreOptions(use_galore=True), picked={"optimizers": "galore"})
+    assert not list(tunesmith_check_plan(plan))
+    packed = replace(plan, models={"policy": ModelWish("policy", "model", bits=8, quantizer="torchao@torchao", packed=True)})
+    (problem,) = tunesmith_check_plan(packed)
+    assert "Q-GaLore's weights of 8 bits" in problem.what
+    assert problem.where == "by hand"
 
 
 def test_what_is_kept() -> None:

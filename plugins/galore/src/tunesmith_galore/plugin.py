@@ -37,6 +37,11 @@ def tunesmith_check_plan(plan: Plan) -> Iterator[Problem]:
     """Weights that move at once need their whole gradient at once; four bits are for one side of a gradient."""
     if not any(chosen.name == GALORE.name for chosen in plan.picked("optimizers")):
         return
+    wish = plan.models.get("policy")
+    if wish is not None and wish.packed:
+        what = "use_galore moves plain weights: Q-GaLore's weights of 8 bits, which learn by rounding at random, are not built"
+        hint = "Leave quantization_bit out; galore_quantize and galore_8bit are the rest of Q-GaLore."
+        yield Problem(plan.settings["use_galore"].origin, what, hint)
     if plan["galore_layerwise"]:
         yield from update_problems(plan, "galore_layerwise")
     if plan["galore_quantize"] and plan["galore_proj_type"] == "full":
