@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from schedulefree import SGDScheduleFree
 from transformers import TrainerCallback
 from tunesmith.errors import TunesmithError
 from tunesmith.runtime.optimizing import build_optimizer
@@ -73,3 +74,17 @@ def test_groups_of_the_tuner_are_kept_or_refused() -> None:
 
     with pytest.raises(TunesmithError, match="optim: acme makes its own groups of weights, and so does the tuner"):
         build_optimizer(Own(), None)  # type: ignore[arg-type]
+
+
+def test_two_steps_without_a_schedule_by_hand() -> None:
+    """z moves as SGD does, x is the mean of all z, and gradients are taken at y = 0.1 z + 0.9 x (Defazio et al. 2024,
+    arXiv:2405.15682, equations 1 to 3)."""
+    weight = torch.nn.Parameter(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    optimizer = SGDScheduleFree([weight], lr=0.1, momentum=0.9)
+    optimizer.train()
+    for gradient in ([[1.0, 0.0], [0.0, 2.0]], [[2.0, 1.0], [0.0, 0.0]]):
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+    assert torch.allclose(weight, torch.tensor([[0.79, 1.945], [3.0, 3.8]]))
+    optimizer.eval()
+    assert torch.allclose(weight, torch.tensor([[0.8, 1.95], [3.0, 3.8]]))

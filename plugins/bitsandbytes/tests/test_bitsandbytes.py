@@ -26,14 +26,34 @@ class Case(QuantizerSuite):
     options: tuple[Any, ...] = (BitsandbytesOptions(),)
 
 
+def held(model: Any) -> set[tuple[str, bool]]:
+    """The format of each packed weight, and whether its scales are quantised as well."""
+    states = [state for weight in model.parameters() if (state := getattr(weight, "quant_state", None)) is not None]
+    return {(state.quant_type, state.nested) for state in states}
+
+
 class TestFourBits(Case):
     bits = 4
+
+    def test_scales_are_quantised_as_well(self, model_folder: Path) -> None:
+        assert held(self.loaded(model_folder)[1]) == {("nf4", True)}
+
+
+class TestScalesInFull(Case):
+    bits = 4
+    options = (BitsandbytesOptions(double_quantization=False),)
+
+    def test_scales_stay_whole(self, model_folder: Path) -> None:
+        assert held(self.loaded(model_folder)[1]) == {("nf4", False)}
 
 
 class TestFloatingPoint(Case):
     bits = 4
     options = (BitsandbytesOptions(quantization_type="fp4"),)
     tolerance = 0.35
+
+    def test_its_numbers_are_of_that_format(self, model_folder: Path) -> None:
+        assert held(self.loaded(model_folder)[1]) == {("fp4", True)}
 
 
 class TestEightBits(Case):
