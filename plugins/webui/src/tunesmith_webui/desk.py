@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 from tunesmith import launch, planning
 from tunesmith.cli.plan_text import plan_text
@@ -50,7 +51,7 @@ class Desk:
     def explain(self, command: str, name: str, text: str) -> str:
         """What the configuration would do, as ``tunesmith plan`` says it, or everything that is wrong with it."""
         try:
-            return plan_text(self.plan(command, name, text))
+            return click.unstyle(plan_text(self.plan(command, name, text)))
         except TunesmithError as error:
             return f"{error}\n{error.hint or ''}".rstrip()
 

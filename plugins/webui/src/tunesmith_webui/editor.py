@@ -14,6 +14,8 @@ from tunesmith_webui.told import told
 NEW = "model_name_or_path: \nstage: sft\nfinetuning_type: lora\ndataset: identity\ntemplate: auto\noutput_dir: saves/run\n"
 #: How many rows are shown unless somebody wants more.
 ROWS = 3
+#: Pixels that a field needs: two stand side by side.
+NARROW = 220
 COLOURS = {"learned": "green", "row": "gray", "bad": "red"}
 Entry: TypeAlias = gradio.Dropdown | gradio.Textbox
 
@@ -22,7 +24,7 @@ def editor(desk: Desk, said: gradio.I18n) -> tuple[gradio.Dropdown, gradio.Dropd
     """The command, the file, and its text."""
     with gradio.Row():
         command = gradio.Dropdown(desk.commands(), value="train", label=said("command"))
-        name = gradio.Dropdown(desk.folder.names(), value="run.yaml", label=said("file"), allow_custom_value=True)
+        name = gradio.Dropdown(desk.folder.names(), value="run.yaml", label=said("config_file"), allow_custom_value=True)
         load, save = gradio.Button(said("load")), gradio.Button(said("save"))
     with gradio.Row():
         with gradio.Column():
@@ -39,18 +41,17 @@ def editor(desk: Desk, said: gradio.I18n) -> tuple[gradio.Dropdown, gradio.Dropd
 
 
 def _entries(head: str, some: list[Field], said: gradio.I18n) -> list[tuple[Field, Entry]]:
-    with gradio.Accordion(said(head), open=head == "model"):
+    with gradio.Accordion(said(head), open=head == "model"), gradio.Row():
         return [(field, _entry(field)) for field in some]
 
 
 def _entry(field: Field) -> Entry:
     key = field.key
     info = f"{key.help} ({key.default})" if key.default not in (None, "", ()) else key.help
+    shape = {"label": key.name, "info": info, "elem_id": f"key-{key.name}", "min_width": NARROW}
     if field.options or key.name == "dataset":
-        return gradio.Dropdown(
-            ["", *field.options], value="", label=key.name, info=info, allow_custom_value=True, elem_id=f"key-{key.name}"
-        )
-    return gradio.Textbox(label=key.name, info=info, elem_id=f"key-{key.name}")
+        return gradio.Dropdown(["", *field.options], value="", allow_custom_value=True, **shape)
+    return gradio.Textbox(**shape)
 
 
 def _any_key(desk: Desk, said: gradio.I18n, text: gradio.Code, about: gradio.Markdown) -> None:

@@ -41,7 +41,7 @@ class Folder:
         place = self.place(name)
         staged = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}")  # several browsers may save at once
         try:
-            staged.write_text(text, encoding="utf-8")
+            staged.write_text(f"{text.rstrip()}\n", encoding="utf-8")  # a page loses the last line's end
             staged.replace(place)
         except OSError as error:
             raise TunesmithError(f"{name} cannot be written: {error}.", "Make its folder first.") from error

@@ -26,7 +26,8 @@ THEME = gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-mono
 
 
 def words() -> gradio.I18n:
-    """What the pages say, in every language that has a file in ``words/``; the browser's settings choose."""
+    """What the pages say, in every language that has a file in ``words/``; the browser's settings choose. Words that gradio has
+    itself (``file``, ``code``, …) would show its own."""
     files = [file for file in resources.files("tunesmith_webui").joinpath("words").iterdir() if file.name.endswith(".toml")]
     return gradio.I18n(**{file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8")) for file in files})
 
