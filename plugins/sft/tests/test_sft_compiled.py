@@ -1,4 +1,4 @@
-"""A compiled model learns what the plain one learns. Compiling takes minutes, so this is one of the long tests."""
+"""A compiled model learns over 20 steps what the plain one learns. Compiling takes minutes, so this is a long test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunesmith.testing.small_run import (
 def losses(folder: Path, **keys: object) -> list[float]:
     plugins = small_plugins(tested="tunesmith_sft.plugin")
     small_model(folder / "model")
-    given = {"model_name_or_path": str(folder / "model"), "max_steps": 4, "logging_steps": 1, "learning_rate": 1e-3, **keys}
+    given = {"model_name_or_path": str(folder / "model"), "max_steps": 20, "logging_steps": 1, "learning_rate": 1e-3, **keys}
     session = small_session(small_plan(folder, plugins, "sft", **given), plugins, SmallStore(small_rows(8)))
     session.trainer.run(session)
     session.close()
