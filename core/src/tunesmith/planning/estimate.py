@@ -31,6 +31,8 @@ OPTIMIZER_STATES = {
 ADAM_STATES = 2.0
 #: Sequences in a row, by kind of example, where they are more than one: both answers go through the model together.
 SEQUENCES = {"preference": 2}
+#: Bytes that a logit costs beside itself and its gradient: a copy in float32, its log-probability, and the gradient of that.
+IN_FULL = 12
 #: What each process holds a part of, by what the strategy shards.
 SHARED = {"optimizer": ("gradients", "optimizer"), "weights": ("weights", "gradients", "optimizer")}
 
@@ -133,4 +135,4 @@ def _activations(draft: Draft, shape: ModelShape) -> dict[str, int]:
         held = block * shape.layers
     else:
         held = tokens * shape.hidden * size * shape.layers + block
-    return {"activations": held, "logits": tokens * shape.vocabulary * (4 + size)}
+    return {"activations": held, "logits": tokens * shape.vocabulary * (2 * size + IN_FULL)}
