@@ -129,3 +129,20 @@ def test_drift_is_named(place: Path, tmp_path: Path, keys: dict[str, Any], chang
     api.train(config(place, tmp_path / "out", finetuning_type="lora", max_steps=4))
     with pytest.raises(TunesmithError, match=f"cannot be continued: {changed} changed since"):
         api.train(config(place, tmp_path / "out", **keys))
+
+
+def test_batch_says_of_a_finished_run_what_predicting_said(place: Path, tmp_path: Path) -> None:
+    """One renderer, one sampling: the model in training's memory and the engine over its folder."""
+    out, answered = tmp_path / "out", {"do_sample": False, "max_new_tokens": 8}
+    api.train(
+        config(place, out, eval_dataset="sums", do_train=True, do_predict=True, finetuning_type="lora", lora_rank=4, **answered)
+    )
+    predicted = [json.loads(line)["predict"] for line in (out / "generated_predictions.jsonl").read_text().splitlines()]
+    rows = json.loads((place / "sums.json").read_text())
+    questions, answers = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    questions.write_text("".join(json.dumps({"prompt": row["instruction"]}) + "\n" for row in rows))
+    words = [f"{key}={value}" for key, value in answered.items()]
+    command = ["batch", questions, answers, f"model_name_or_path={out}", "template=llama3", *words]
+    subprocess.run([sys.executable, "-m", "tunesmith.cli.main", *command], check=True)
+    assert [json.loads(line)["text"] for line in answers.read_text().splitlines()] == predicted
+    assert len(set(predicted)) > 1 or predicted[0]
