@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tunesmith.errors import Problem
+from tunesmith.errors import Problem, TunesmithError
 from tunesmith.output_folder import check_output_folder, remove_run, run_entries
+from tunesmith.run_record import RunRecord, this_process
+from tunesmith.runtime.output_lock import held
 
 
 def check(folder: Path, **keys: Any) -> Problem | None:
@@ -77,3 +82,56 @@ def test_overwriting_removes_the_run_and_nothing_else(used: Path) -> None:
     remove_run(used)
     assert [path.name for path in used.iterdir()] == ["notes.md"]
     assert run_entries(used) == []
+
+
+# ---- one run at a time -----------------------------------------------------------------------------------------------
+
+
+def record(folder: Path, **changes: Any) -> None:
+    facts = {**this_process(), "status": "running", "started": "2026-01-01T00:00:00+00:00", **changes}
+    (folder / "run.json").write_text(RunRecord(**facts).to_json())
+
+
+@pytest.mark.parametrize("keys", [{}, {"resume_from_checkpoint": True}, {"overwrite_output_dir": True}, {"do_train": False}])
+def test_a_folder_that_a_run_writes_is_nobody_elses(used: Path, keys: dict[str, Any]) -> None:
+    record(used)
+    problem = check(used, **keys)
+    assert problem is not None
+    assert f"is being written by process {os.getpid()}, a run that began at 2026-01-01" in problem.what
+    assert "another folder" in problem.instead
+
+
+@pytest.mark.parametrize(
+    "changes", [{"status": "finished"}, {"born": "another"}, {"process": 2**22 + 1}, {"host": "elsewhere"}]
+)
+def test_a_run_that_is_over_holds_nothing(used: Path, changes: dict[str, Any]) -> None:
+    record(used, **changes)
+    assert check(used, overwrite_output_dir=True) is None
+
+
+def test_two_that_start_together_do_not_both_get_it(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    with held(folder):
+        with pytest.raises(TunesmithError, match="another run writes into"), held(folder):
+            raise AssertionError
+        record(folder)
+        with pytest.raises(TunesmithError, match=f"written by process {os.getpid()}"), held(folder):
+            raise AssertionError
+    (folder / "run.json").unlink()
+    assert not list(folder.iterdir())
+    with held(folder):
+        pass
+
+
+def test_what_a_killed_process_held_is_free(tmp_path: Path) -> None:
+    hold = "import sys, time; from pathlib import Path; from tunesmith.runtime.output_lock import held\n"
+    hold += "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(TunesmithError), held(tmp_path):
+            raise AssertionError
+        process.kill()
+        process.wait()
+    with held(tmp_path):
+        assert (tmp_path / ".lock").is_file()

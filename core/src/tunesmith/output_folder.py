@@ -6,6 +6,7 @@ Nothing here imports torch, so that planning can ask before anything expensive s
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import Problem
+from tunesmith.run_record import lives, read_record
 
 #: What a run leaves behind; any of these means that the folder holds one.
 RUN_FILES = (
@@ -27,6 +29,8 @@ RUN_PATTERNS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 #: How the names of folders begin that are being written.
 STAGING = ".staging-"
+#: What to do about a folder that is being written.
+WAIT = "Wait for it, end it (Ctrl-C or SIGTERM writes a checkpoint), or give another folder."
 
 
 def run_entries(folder: Path) -> list[Path]:
@@ -48,6 +52,14 @@ def remove_run(folder: Path) -> None:
             entry.unlink()
 
 
+def in_use(folder: Path) -> str:
+    """Which process of this machine is at work on a run in ``folder``; empty when none is."""
+    record = read_record(folder)
+    if record is None or record.status != "running" or record.host != platform.node() or not lives(record):
+        return ""
+    return f"{folder} is being written by process {record.process}, a run that began at {record.started}"
+
+
 def check_output_folder(value: Callable[[str], Any], origin: str) -> Problem | None:
     """What speaks against training into the run's ``output_dir``.
 
@@ -60,6 +72,8 @@ def check_output_folder(value: Callable[[str], Any], origin: str) -> Problem | N
         return Problem(origin, "resume_from_checkpoint and overwrite_output_dir contradict each other", "Keep one of them.")
     if (trouble := _cannot_write(folder)) is not None:
         return Problem(origin, f"output_dir: {trouble}", "Give a folder that this user may write to.")
+    if busy := in_use(folder):
+        return Problem(origin, f"output_dir: {busy}", WAIT)
     if overwrite and (source := _source_inside(value, folder)) is not None:
         return Problem(
             origin, f"output_dir: overwriting {folder} would remove {source}, which this run reads", "Give another folder."

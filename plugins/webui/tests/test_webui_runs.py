@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +91,27 @@ def test_a_run_is_planned_started_watched_and_stopped(page: str, folder: Path) -
     assert ["saves/one", "stopped"] in [row[:2] for row in client.predict(api_name="/runs")["data"]]
 
 
+def test_a_run_of_somebody_else_is_shown_and_stopped(page: str, folder: Path) -> None:
+    (folder / "theirs.yaml").write_text(text(output_dir="saves/theirs"))
+    command = [sys.executable, "-m", "tunesmith.cli.main", "train"]
+    with subprocess.Popen([*command, "theirs.yaml"], cwd=folder, stderr=subprocess.DEVNULL) as process:
+        client = Client(page, verbose=False)
+        while not (folder / "saves/theirs/trainer_log.jsonl").is_file():
+            assert process.poll() is None
+            time.sleep(0.3)
+        names, status, _, _ = client.predict("saves/theirs", api_name="/look")
+        assert "saves/theirs" in [choice[0] for choice in names["choices"]]
+        assert status == "**running**"
+        for key in ("overwrite_output_dir", "resume_from_checkpoint"):
+            again = [*command, "theirs.yaml", f"{key}=true"]
+            done = subprocess.run(again, cwd=folder, capture_output=True, text=True, check=False)
+            assert done.returncode == 2
+            assert f"is being written by process {process.pid}" in done.stderr
+        client.predict("saves/theirs", api_name="/stop")
+        assert process.wait(100) == 130
+    assert not (folder / "saves/theirs/.lock").exists()
+
+
 def test_everything_wrong_with_a_configuration_is_shown(page: str) -> None:
     told = Client(page, verbose=False).predict("train", "bad.yaml", text(dataset="fev", lora_rank=-1), api_name="/plan")
     assert "fev" in told
@@ -107,6 +130,7 @@ def test_nothing_outside_the_folder_is_read_or_written(desk: Desk, name: str) ->
 
 def test_a_key_is_put_where_it_stands_or_at_the_end(desk: Desk) -> None:
     assert desk.put("stage: sft  # so\nlora_rank: 8\n", "lora_rank", "16") == "stage: sft  # so\nlora_rank: 16\n"
+    assert desk.put("lora_rank: 8  # small\n", "lora_rank", "16") == "lora_rank: 16  # small\n"
     assert desk.put("stage: sft\n", "lora_rank", "16") == "stage: sft\nlora_rank: 16\n"
     with pytest.raises(TunesmithError, match="no key 'lora_rnk'"):
         desk.put("", "lora_rnk", "16")
@@ -134,10 +158,11 @@ def test_a_file_of_a_folder_that_is_not_there_is_told(desk: Desk) -> None:
 
 def test_keys_and_commands_are_those_that_are_installed(desk: Desk) -> None:
     assert {"train", "export"} <= set(desk.commands())
+    assert len(set(desk.commands())) == len(desk.commands())
     assert not {"chat", "api", "webui"} & set(desk.commands())
     assert "default `8`" in desk.about("lora_rank")
 
 
 def test_what_has_ended_cannot_be_stopped(desk: Desk) -> None:
     with pytest.raises(TunesmithError, match="is not running"):
-        desk.jobs.stop("1 train run.yaml")
+        desk.stop("1 train run.yaml")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.run_record import FILE, RunRecord, this_process
 from tunesmith.runtime.durable_files import write_text
+from tunesmith.runtime.output_lock import held
 from tunesmith.runtime.versions import versions
 
 if TYPE_CHECKING:
@@ -49,15 +50,19 @@ class Recording:
 
 @contextmanager
 def recorded(session: Session) -> Iterator[Recording]:
-    """Within it the run counts as running; an error that leaves it is written down."""
+    """Within it the run counts as running and nobody else may write its folder; an error that leaves it is written down.
+
+    :raises TunesmithError: another run writes the folder.
+    """
     recording = Recording(session)
-    recording.write()
-    try:
-        yield recording
-    except BaseException as error:
-        reason = str(error).strip().partition("\n")[0]
-        recording.write(status="failed", ended=_now(), ended_by=f"{type(error).__name__}: {reason}")
-        raise
+    with held(session.output_dir) if session.args.process_index == 0 else nullcontext():
+        recording.write()
+        try:
+            yield recording
+        except BaseException as error:
+            reason = str(error).strip().partition("\n")[0]
+            recording.write(status="failed", ended=_now(), ended_by=f"{type(error).__name__}: {reason}")
+            raise
 
 
 def _now() -> str:

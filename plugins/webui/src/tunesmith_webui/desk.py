@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,11 @@ from tunesmith import launch, planning
 from tunesmith.cli.plan_text import plan_text
 from tunesmith.errors import TunesmithError
 from tunesmith.keys import KeyTable
+from tunesmith.output_folder import in_use
 from tunesmith.past_runs import find_runs, history, is_run, read_run
 from tunesmith.plan import Plan
 from tunesmith.plugins import Plugins
+from tunesmith.run_record import read_record
 from tunesmith.settings import gather
 
 from tunesmith_webui.folder import Folder
@@ -25,6 +30,8 @@ from tunesmith_webui.rows import shown_rows
 OUTPUTS = {"export": "export_dir", "eval": "save_dir"}
 #: Commands that go on until somebody ends them.
 TALKING = ("chat", "api", "webchat", "webui")
+#: What follows a value that stands on its line.
+COMMENT = re.compile(r"\s+#.*$")
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Desk:
     def commands(self) -> list[str]:
         """Commands that run from one file and end by themselves."""
         offered = [offer.spec for offer in self.plugins.commands]
-        return ["train", *sorted(spec.name for spec in offered if spec.requires and spec.name not in TALKING)]
+        return ["train", *sorted(spec.name for spec in offered if spec.requires and spec.name not in ("train", *TALKING))]
 
     def plan(self, command: str, name: str, text: str) -> Plan:
         """Save the configuration and plan it.
@@ -110,22 +117,63 @@ class Desk:
         root = self.folder.root
         return [[str(run.folder.relative_to(root)), run.status, run.step, run.loss] for run in find_runs(root)]
 
-    def curve(self, job: Job | None) -> list[dict[str, float]]:
-        """Step and loss of the run that a job writes."""
-        if job is None or job.output is None or not job.output.is_dir() or not is_run(job.output):
+    def going(self) -> list[str]:
+        """Names of all that can be watched: jobs of this server, and runs of the folder that somebody else has started."""
+        own = {job.output for job in self.jobs.known.values()}
+        others = [run.folder for run in find_runs(self.folder.root) if in_use(run.folder) and run.folder.resolve() not in own]
+        return [*self.jobs.known, *(str(folder.relative_to(self.folder.root)) for folder in others)]
+
+    def stop(self, name: str | None) -> None:
+        """Ask a job or a run to end: first so that it keeps its work, then at once.
+
+        :raises TunesmithError: it is none of :meth:`going`, or has ended.
+        """
+        folder = self._output(name)
+        record = read_record(folder) if folder is not None and name not in self.jobs.known and in_use(folder) else None
+        if record is None:
+            self.jobs.stop(name or "")
+        else:
+            os.kill(record.process, signal.SIGINT)
+
+    def curve(self, name: str | None) -> list[dict[str, float]]:
+        """Step and loss of a run, or of the run that a job writes."""
+        folder = self._output(name)
+        if folder is None or not folder.is_dir() or not is_run(folder):
             return []
         return [
             {"step": float(entry["step"]), "loss": float(entry["loss"])}
-            for entry in history(read_run(job.output))
+            for entry in history(read_run(folder))
             if "loss" in entry and "step" in entry
         ]
+
+    def status(self, name: str | None) -> str:
+        """How a job or a run is."""
+        if name in self.jobs.known:
+            return self.jobs.known[name].status
+        folder = self._output(name)
+        return read_run(folder).status if folder is not None and is_run(folder) else ""
+
+    def _output(self, name: str | None) -> Path | None:
+        """The folder that a job or a run writes; no folder outside this one."""
+        if name in self.jobs.known:
+            return self.jobs.known[name].output
+        runs = find_runs(self.folder.root) if name else []
+        return next((run.folder for run in runs if str(run.folder.relative_to(self.folder.root)) == name), None)
 
 
 def _with(text: str, name: str, value: str, *, there: bool) -> str:
     line = [f"{name}: {value}"] if value else []
     if not there:
         return "\n".join([*text.rstrip().splitlines(), *line]) + "\n"
-    return "".join(f"{new}\n" for old in text.splitlines() for new in (line if old.split(":")[0] == name else [old]))
+    return "".join(
+        f"{new}\n" for old in text.splitlines() for new in (_kept(line, old) if old.split(":")[0] == name else [old])
+    )
+
+
+def _kept(line: list[str], old: str) -> list[str]:
+    """The new line with the comment of the old one."""
+    comment = COMMENT.search(old)
+    return [f"{new}{comment[0] if comment else ''}" for new in line]
 
 
 def _says(text: str, whole: Any, name: str, value: Any, *, gone: bool) -> bool:

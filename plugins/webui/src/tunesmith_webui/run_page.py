@@ -40,7 +40,7 @@ def _actions(desk: Desk, said: gradio.I18n, command: gradio.Dropdown, name: grad
         start = gradio.Button(said("start"), variant="primary")
     shown = gradio.Code(label=said("what_it_does"), language=None, interactive=False)
     with gradio.Row():
-        job = gradio.Dropdown(list(desk.jobs.known), label=said("started"), interactive=True, allow_custom_value=True)
+        job = gradio.Dropdown(desk.going(), label=said("started"), interactive=True, allow_custom_value=True)
         stop = gradio.Button(said("stop"))
     status = gradio.Markdown()
     log = gradio.Code(label=said("log"), language=None, interactive=False, lines=12, max_lines=24)
@@ -48,19 +48,19 @@ def _actions(desk: Desk, said: gradio.I18n, command: gradio.Dropdown, name: grad
 
     def begun(command: str, name: str, text: str) -> dict[str, Any]:
         made = desk.start(command, name, text)
-        return gradio.update(choices=list(desk.jobs.known), value=made.name)  # type: ignore[no-any-return]
+        return gradio.update(choices=desk.going(), value=made.name)  # type: ignore[no-any-return]
 
     def look(job: str | None) -> tuple[Any, str, str, pandas.DataFrame]:
-        found = desk.jobs.known.get(job or "")
-        choices = gradio.update(choices=list(desk.jobs.known))
-        return choices, f"**{found.status}**" if found else "", found.tail() if found else "", _frame(desk, job)
+        found, status = desk.jobs.known.get(job or ""), desk.status(job)
+        shown = f"**{status}**" if status else ""
+        return gradio.update(choices=desk.going()), shown, found.tail() if found else "", _frame(desk, job)
 
     asked = [command, name, text]
     plan.click(told(desk.explain), asked, shown, api_name="plan")
     start.click(told(begun), asked, job, api_name="start")
-    stop.click(told(desk.jobs.stop), job, None, api_name="stop")
+    stop.click(told(desk.stop), job, None, api_name="stop")
     gradio.Timer(LOOK).tick(look, job, [job, status, log, curve], api_name="look", show_progress="hidden")
 
 
 def _frame(desk: Desk, job: str | None) -> pandas.DataFrame:
-    return pandas.DataFrame(desk.curve(desk.jobs.known.get(job or "")), columns=["step", "loss"])
+    return pandas.DataFrame(desk.curve(job), columns=["step", "loss"])
