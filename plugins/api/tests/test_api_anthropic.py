@@ -215,5 +215,5 @@ def test_other_errors_have_anthropics_kinds_too(server: Running, claude: anthrop
 def test_an_image_reaches_the_model_that_refuses_it(claude: anthropic.Anthropic) -> None:
     source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
     messages: Any = [{"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": "What?"}]}]
-    with pytest.raises(anthropic.BadRequestError, match="media"):
+    with pytest.raises(anthropic.BadRequestError, match="no place for images"):
         claude.messages.create(model=MODEL, max_tokens=4, messages=messages)

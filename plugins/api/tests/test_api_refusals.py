@@ -198,8 +198,8 @@ def image(url: str) -> dict[str, Any]:
         ("https://example.com/a.png", 403, "fetches no URLs"),
         ("data:image/png;base64,AAAA", 400, "no image"),
         ("data:image/png;base64,%%", 400, "no base64"),
-        ("a.png", 400, "media"),  # allowed, and then the model takes none
-        ("data:image/png;base64,iVBORw0KGgo=", 400, "media"),
+        ("a.png", 400, "no place for images"),  # allowed, and then the model takes none
+        ("data:image/png;base64,iVBORw0KGgo=", 400, "no place for images"),
     ],
 )  # fmt: skip
 def test_media_is_had_only_from_where_it_may_be(server: Running, url: str, status: int, says: str) -> None:

@@ -104,8 +104,8 @@ def make_job(preparation: Preparation, dataset: DatasetPlan, *, streamed: bool =
     return Job(dataset, source, wishes, key, take)
 
 
-def wishes_for(dataset: DatasetPlan, options: DataOptions, tools: tuple[Mapping[str, Any], ...]) -> Wishes:
-    """How the rows of a dataset are prepared."""
+def wishes_for(dataset: DatasetPlan, options: DataOptions, tools: tuple[Mapping[str, Any], ...] = ()) -> Wishes:
+    """How the rows of a dataset are prepared; ``tools``: what a model may call that prompts declare."""
     learning = Learning(options.mask_history, options.train_on_prompt, tools)
     words = {str(word): str(text) for word, text in dataset.entry.get("placeholders", {}).items()}
     return Wishes(dataset.kind, options.cutoff_len, options.overflow, learning, words)
