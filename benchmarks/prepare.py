@@ -13,6 +13,7 @@ Peak memory is that of a process of its own with all its workers, shared pages c
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -279,6 +280,7 @@ def main() -> None:
 def show_speed(root: Path, ways: dict[str, dict[str, object]], rounds: int) -> None:
     """The table of tokens per CPU-second."""
     text = Text.of(root)
+    gc.freeze()  # the texts are the benchmark's own: nobody who prepares data has all of it in memory to be looked through
     found = [one_round(root, text, ways) for _ in range(rounds)]
     print(f"{len(text.texts):,} rows; medians of {rounds} rounds; the ratio is of tokens per CPU-second; target {TARGET}")
     print(f"{'':24}{'tokens':>12}{'CPU s':>9}{'clock s':>9}{'tokens/CPU s':>14}{'ratio':>8}")

@@ -42,8 +42,12 @@ def blocks_of(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def work_through_here(work: Work, blocks: Iterable[Sequence[Row]]) -> Iterator[Block]:
     """Call ``work`` on every block, in this process."""
-    for block in blocks:
-        with collector_paused():
+    waiting = iter(blocks)
+    while True:
+        with collector_paused():  # reading makes as many objects as working does
+            block = next(waiting, None)
+            if block is None:
+                return
             done = work(block)
         yield done
 
