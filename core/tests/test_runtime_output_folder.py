@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -135,3 +137,13 @@ def test_what_a_killed_process_held_is_free(tmp_path: Path) -> None:
         process.wait()
     with held(tmp_path):
         assert (tmp_path / ".lock").is_file()
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with held(tmp_path):
+        assert (tmp_path / ".lock").is_file()
+    assert not list(tmp_path.iterdir())

@@ -43,6 +43,11 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
+    def enter(self, line: str, shows: str) -> str:
+        """Type a line; it must show ``shows``. Returns what came before that."""
+        self.press(line + ENTER)
+        return self.wait_for(shows)
+
     def wait_for(self, text: str, seconds: float = 30) -> str:
         """Read until ``text`` shows; returns what came before it since the last wait."""
         end = time.monotonic() + seconds

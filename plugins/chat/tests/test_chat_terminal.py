@@ -25,32 +25,22 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_it_answers_remembers_and_forgets(terminal: Terminal) -> None:
-    terminal.press("hello" + ENTER)
-    terminal.wait_for("heard 1: hello")
-    terminal.press("again" + ENTER)
-    terminal.wait_for("heard 3: again")
-    terminal.press("/clear" + ENTER)
-    terminal.wait_for("starts anew")
-    terminal.press("/system Be brief." + ENTER)
-    terminal.wait_for("system prompt: Be brief.")
-    terminal.press("anew" + ENTER)
-    terminal.wait_for("heard 2: anew")
+    terminal.enter("hello", "heard 1: hello")
+    terminal.enter("again", "heard 3: again")
+    terminal.enter("/clear", "starts anew")
+    terminal.enter("/system Be brief.", "system prompt: Be brief.")
+    terminal.enter("anew", "heard 2: anew")
 
 
 def test_how_much_is_thought_can_be_said(terminal: Terminal) -> None:
-    terminal.press("/effort high" + ENTER)
-    terminal.wait_for("reasoning effort: high")
-    terminal.press("/effort odd" + ENTER)
-    terminal.wait_for("there is no 'odd'")
-    terminal.press("/effort" + ENTER)
-    terminal.wait_for("reasoning effort: high")
-    terminal.press("/effort -" + ENTER)
-    terminal.wait_for("as the run says")
+    terminal.enter("/effort high", "reasoning effort: high")
+    terminal.enter("/effort odd", "there is no 'odd'")
+    terminal.enter("/effort", "reasoning effort: high")
+    terminal.enter("/effort -", "as the run says")
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None:
-    terminal.press("wait" + ENTER)
-    terminal.wait_for("and so on and so on")
+    terminal.enter("wait", "and so on and so on")
     terminal.press(CTRL_C)
     terminal.wait_for("(stopped)", seconds=5)
     terminal.press(CTRL_C)
@@ -59,8 +49,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None
     terminal.wait_for("half a thought")
     terminal.press(CTRL_C)
     terminal.wait_for(">")
-    terminal.press("next" + ENTER)
-    terminal.wait_for("heard 3: next")
+    terminal.enter("next", "heard 3: next")
     assert terminal.process.poll() is None
 
 
@@ -72,17 +61,14 @@ def test_it_can_be_left(terminal: Terminal, keys: str) -> None:
 
 
 def test_a_turn_may_have_several_lines(terminal: Terminal, tmp_path: Path) -> None:
-    terminal.press("one" + ALT_ENTER + "two" + ENTER)
-    terminal.wait_for("heard 1: one")
-    terminal.press("/save talk.jsonl" + ENTER)
-    terminal.wait_for("Added to talk.jsonl")
+    terminal.enter("one" + ALT_ENTER + "two", "heard 1: one")
+    terminal.enter("/save talk.jsonl", "Added to talk.jsonl")
     row = json.loads((tmp_path / "talk.jsonl").read_text())
     assert row["messages"][0] == {"role": "user", "content": "one\ntwo"}
 
 
 def test_earlier_lines_come_back_in_the_next_conversation(terminal: Terminal, tmp_path: Path) -> None:
-    terminal.press("remember me" + ENTER)
-    terminal.wait_for("heard 1: remember me")
+    terminal.enter("remember me", "heard 1: remember me")
     terminal.wait_for(">")
     terminal.press(CTRL_D)
     terminal.end()
@@ -94,56 +80,40 @@ def test_earlier_lines_come_back_in_the_next_conversation(terminal: Terminal, tm
 
 
 def test_tool_calls_are_shown_and_can_be_answered(terminal: Terminal) -> None:
-    terminal.press("call" + ENTER)
-    terminal.wait_for("tool call: get_weather(city='Oslo')")
-    terminal.press("/result 12 degrees" + ENTER)
-    terminal.wait_for("heard 3: 12 degrees")
+    terminal.enter("call", "tool call: get_weather(city='Oslo')")
+    terminal.enter("/result 12 degrees", "heard 3: 12 degrees")
 
 
 def test_calls_at_once_are_answered_one_by_one(terminal: Terminal) -> None:
-    terminal.press("call twice" + ENTER)
-    terminal.wait_for("city='Bergen'")
-    terminal.press("/result rain" + ENTER)
-    terminal.wait_for("tool call: get_weather(city='Bergen')")
-    terminal.press("/result sun" + ENTER)
-    terminal.wait_for("heard 4: sun")
+    terminal.enter("call twice", "city='Bergen'")
+    terminal.enter("/result rain", "tool call: get_weather(city='Bergen')")
+    terminal.enter("/result sun", "heard 4: sun")
 
 
 def test_thoughts_are_folded_and_shown_when_asked_for(terminal: Terminal) -> None:
-    terminal.press("think" + ENTER)
-    folded = terminal.wait_for("It is odd.")
+    folded = terminal.enter("think", "It is odd.")
     assert "thought 3 words" in folded
     assert "seven is odd" not in folded
-    terminal.press("/thoughts" + ENTER)
-    terminal.wait_for("seven is odd")
+    terminal.enter("/thoughts", "seven is odd")
     terminal.press("/markdown off" + ENTER)
     terminal.press("/thoughts on" + ENTER)
-    terminal.press("think" + ENTER)
-    assert "seven is odd" in terminal.wait_for("It is **odd**.")
+    assert "seven is odd" in terminal.enter("think", "It is **odd**.")
 
 
 def test_a_file_goes_before_the_next_turn(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("remember the milk\n")
-    terminal.press("/file notes.txt" + ENTER)
-    terminal.wait_for("notes.txt goes before your next turn (1 lines).")
+    terminal.enter("/file notes.txt", "notes.txt goes before your next turn (1 lines).")
     terminal.press("/markdown off" + ENTER)
-    terminal.press("what?" + ENTER)
-    terminal.wait_for("remember the milk")
-    terminal.press("and now" + ENTER)
-    terminal.wait_for("heard 3: and now")
+    terminal.enter("what?", "remember the milk")
+    terminal.enter("and now", "heard 3: and now")
 
 
 def test_a_conversation_is_saved_and_gone_on_with(terminal: Terminal) -> None:
-    terminal.press("hello" + ENTER)
-    terminal.wait_for("heard 1: hello")
-    terminal.press("/save talk.jsonl" + ENTER)
-    terminal.wait_for("Added to talk.jsonl")
-    terminal.press("/clear" + ENTER)
-    terminal.wait_for("starts anew")
-    terminal.press("/load talk.jsonl" + ENTER)
-    terminal.wait_for("Read 2 turns from talk.jsonl.")
-    terminal.press("again" + ENTER)
-    terminal.wait_for("heard 3: again")
+    terminal.enter("hello", "heard 1: hello")
+    terminal.enter("/save talk.jsonl", "Added to talk.jsonl")
+    terminal.enter("/clear", "starts anew")
+    terminal.enter("/load talk.jsonl", "Read 2 turns from talk.jsonl.")
+    terminal.enter("again", "heard 3: again")
 
 
 @pytest.mark.parametrize(
@@ -162,15 +132,12 @@ def test_a_conversation_is_saved_and_gone_on_with(terminal: Terminal) -> None:
     ],
 )
 def test_a_mistake_is_named_and_the_conversation_goes_on(terminal: Terminal, line: str, says: str) -> None:
-    terminal.press(line + ENTER)
-    terminal.wait_for(says)
-    terminal.press("hello" + ENTER)
-    terminal.wait_for("heard 1: hello")
+    terminal.enter(line, says)
+    terminal.enter("hello", "heard 1: hello")
 
 
 def test_help_lists_every_word(terminal: Terminal) -> None:
-    terminal.press("/help" + ENTER)
-    shown = terminal.wait_for("Ctrl-C stops an answer.")
+    shown = terminal.enter("/help", "Ctrl-C stops an answer.")
     assert all(
         word in shown
         for word in (
@@ -191,24 +158,16 @@ def test_help_lists_every_word(terminal: Terminal) -> None:
 
 def test_an_image_is_shown_with_the_next_turn_saved_and_shown_again(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"12345")
-    terminal.press("/image ../photo.png" + ENTER)
-    terminal.wait_for("lies outside")
-    terminal.press("/image gone.png" + ENTER)
-    terminal.wait_for("cannot be read")
-    terminal.press("/image photo.png" + ENTER)
-    terminal.wait_for("is shown with your next turn")
-    terminal.press("look" + ENTER)
-    terminal.wait_for("heard 1: [image of 5 bytes]look")
-    terminal.press("again" + ENTER)
-    terminal.wait_for("heard 3: again")
-    terminal.press("/save talk.jsonl" + ENTER)
-    terminal.wait_for("Added to talk.jsonl")
+    terminal.enter("/image ../photo.png", "lies outside")
+    terminal.enter("/image gone.png", "cannot be read")
+    terminal.enter("/image photo.png", "is shown with your next turn")
+    terminal.enter("look", "heard 1: [image of 5 bytes]look")
+    terminal.enter("again", "heard 3: again")
+    terminal.enter("/save talk.jsonl", "Added to talk.jsonl")
     row = json.loads((tmp_path / "talk.jsonl").read_text())
     shown, said = row["messages"][0]["content"]
     assert shown == {"type": "image", "image": str(tmp_path / "photo.png")}
     assert said == {"type": "text", "text": "look"}
-    terminal.press("/load talk.jsonl" + ENTER)
-    terminal.wait_for("Read 4 turns")
+    terminal.enter("/load talk.jsonl", "Read 4 turns")
     (tmp_path / "photo.png").unlink()
-    terminal.press("/load talk.jsonl" + ENTER)
-    terminal.wait_for("photo.png cannot be read")
+    terminal.enter("/load talk.jsonl", "photo.png cannot be read")

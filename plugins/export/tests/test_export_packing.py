@@ -41,8 +41,8 @@ def test_a_model_is_quantised_and_reads_back(
     method: str, bits: int, more: list[str], kind: str, most: float, wide: Path, tmp_path: Path
 ) -> None:
     """transformers alone reads what was written, in the library's own layers, near to the plain model's answers."""
-    pytest.importorskip(f"tunesmith_{method}", reason="the quantizer's own package does it")
-    pytest.importorskip(method, reason="the quantizer's library does it")
+    pytest.importorskip(f"tunesmith_{method}", reason=f"tunesmith-{method} is not installed, which packs the weights")
+    pytest.importorskip(method, reason=f"{method} is not installed, which packs the weights")
     out = tmp_path / "out"
     keys = [f"model_name_or_path={wide}", f"export_dir={out}", f"export_quantization_bit={bits}"]
     assert main(["export", *keys, f"quantization_method={method}", *more, "--quiet"]) == 0
@@ -65,7 +65,7 @@ def test_a_model_is_quantised_and_reads_back(
 def test_a_value_head_comes_along_as_it_is_or_its_lack_is_said(
     wide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("tunesmith_torchao", reason="the quantizer's own package does it")
+    pytest.importorskip("tunesmith_torchao", reason="tunesmith-torchao is not installed, which packs the weights")
     shutil.copytree(wide, tmp_path / "model")
     write_value_head({"summary.weight": torch.randn(1, 128), "summary.bias": torch.ones(1)}, tmp_path / "model")
     head = (tmp_path / "model" / VALUE_HEAD).read_bytes()
@@ -73,7 +73,7 @@ def test_a_value_head_comes_along_as_it_is_or_its_lack_is_said(
     out = tmp_path / "out"
     assert main(["export", *keys, f"export_dir={out}", "export_quantization_bit=8", "quantization_method=torchao"]) == 0
     assert (out / VALUE_HEAD).read_bytes() == head
-    pytest.importorskip("tunesmith_gguf", reason="it writes the other form")
+    pytest.importorskip("tunesmith_gguf", reason="tunesmith-gguf is not installed, which writes the other form")
     capsys.readouterr()
     assert main(["export", *keys, f"export_dir={tmp_path / 'gguf'}", "export_format=gguf"]) == 0
     assert "no value_head.safetensors: the form gguf has no place for it" in capsys.readouterr().out

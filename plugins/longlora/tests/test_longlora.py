@@ -201,8 +201,9 @@ def plan(model: Path, **keys: Any) -> Plan:
     return planning.make(settings.read(PLUGINS, given, environ={}), PLUGINS, "train")
 
 
-def test_a_plan_picks_it(model: Path) -> None:
-    assert [chosen.name for chosen in plan(model).picked("accelerators")] == ["longlora"]
+@pytest.mark.parametrize("keys", [{}, {"stage": "rm"}, {"stage": "dpo", "pref_loss": "orpo"}])
+def test_a_plan_picks_it(model: Path, keys: dict[str, Any]) -> None:
+    assert [chosen.name for chosen in plan(model, **keys).picked("accelerators")] == ["longlora"]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +212,7 @@ def test_a_plan_picks_it(model: Path) -> None:
         ({"packing": True}, "groups would cross the texts that packing joins"),
         ({"neat_packing": True}, "groups would cross the texts that neat_packing joins"),
         ({"flash_attn": "flex"}, "flex"),
+        ({"stage": "dpo"}, r"what it is compared with \(reference\) all of it"),
     ],
 )
 def test_what_it_cannot_go_with(model: Path, keys: dict[str, Any], said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tunesmith.runtime.tiny import make_tiny
+
 QUIET = {**os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+
+
+def furnish(root: Path, kind: str) -> Path:
+    """Put a small model (``model``) and a dataset (``few`` in ``data``) into a folder."""
+    make_tiny(kind, root / "model")
+    (root / "data").mkdir()
+    rows = [{"instruction": f"Count to {n}", "input": "", "output": " ".join(map(str, range(n)))} for n in range(3, 9)]
+    (root / "data/few.json").write_text(json.dumps(rows))
+    (root / "data/dataset_info.json").write_text(json.dumps({"few": {"file_name": "few.json"}}))
+    return root
 
 
 @contextmanager

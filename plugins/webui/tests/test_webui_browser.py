@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tunesmith.api import Chat
 from tunesmith.runtime.tiny import make_tiny
 
-from .serving import shown
+from .serving import furnish, shown
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, with which a browser is driven")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -29,16 +30,12 @@ logging_steps: 1
 report_to: none
 """
 PATIENCE = 60_000
+TALK = {"do_sample": False, "max_new_tokens": 12}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("browser")
-    make_tiny("qwen3", root / "model")
-    (root / "data").mkdir()
-    rows = [{"instruction": f"Count to {n}", "input": "", "output": " ".join(map(str, range(n)))} for n in range(3, 9)]
-    (root / "data/few.json").write_text(json.dumps(rows))
-    (root / "data/dataset_info.json").write_text(json.dumps({"few": {"file_name": "few.json"}}))
+    root = furnish(tmp_path_factory.mktemp("browser"), "qwen3")
     (root / "run.yaml").write_text(RUN)
     return root
 
@@ -88,14 +85,22 @@ def test_a_run_is_set_up_started_watched_and_stopped(browser: Any, root: Path) -
         assert not elsewhere, "the page loads something from elsewhere"
 
 
-def test_a_model_answers(browser: Any, root: Path) -> None:
-    keys = ["model_name_or_path=model", "template=chatml", "max_new_tokens=12"]
-    with shown(["webchat", *keys], root) as address:
+def test_a_model_answers_who_knows_the_password(browser: Any, root: Path) -> None:
+    talker = make_tiny("llama", root / "talker")  # which says words, untrained as it is
+    keys = ["model_name_or_path=talker", "max_new_tokens=12", "do_sample=false", "web_password=sesame"]
+    with shown(["webchat", *keys], root) as address, Chat({**TALK, "model_name_or_path": str(talker)}) as chat:
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
         page.goto(address)
+        for password in ("open", "sesame"):
+            assert page.get_by_placeholder("Say something").count() == 0
+            page.locator("input").nth(0).fill("tunesmith")
+            page.locator("input").nth(1).fill(password)
+            page.get_by_role("button", name="Login").click()
+            if password == "open":
+                page.get_by_text("Incorrect").wait_for()
         page.get_by_placeholder("Say something").fill("Hello there")
         page.get_by_placeholder("Say something").press("Enter")
-        page.locator(".bot.message, .message.bot").first.wait_for()
-        page.get_by_text("Hello there").first.wait_for()
+        answer = max(re.findall(r"[a-z]+", chat.ask("Hello there")), key=len)
+        playwright.expect(page.locator(".bot.message, .message.bot").first).to_contain_text(answer, timeout=PATIENCE)
         page.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -16,12 +15,11 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from tunesmith import TunesmithError
 from tunesmith.plugins import Plugins
-from tunesmith.runtime.tiny import make_tiny
 from tunesmith_webui.desk import Desk
 from tunesmith_webui.folder import Folder
 from tunesmith_webui.jobs import Jobs
 
-from .serving import shown
+from .serving import furnish, shown
 
 RUN = {
     "model_name_or_path": "model",
@@ -39,13 +37,7 @@ RUN = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("webui")
-    make_tiny("llama", root / "model")
-    (root / "data").mkdir()
-    rows = [{"instruction": f"Count to {n}", "input": "", "output": " ".join(map(str, range(n)))} for n in range(3, 9)]
-    (root / "data/few.json").write_text(json.dumps(rows))
-    (root / "data/dataset_info.json").write_text(json.dumps({"few": {"file_name": "few.json"}}))
-    return root
+    return furnish(tmp_path_factory.mktemp("webui"), "llama")
 
 
 @pytest.fixture(scope="module")

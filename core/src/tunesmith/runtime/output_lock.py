@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from tunesmith.errors import TunesmithError
 from tunesmith.output_folder import WAIT, in_use
 
 FILE = ".lock"
+#: What file systems say that know no locks.
+WITHOUT = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextmanager
@@ -42,6 +45,11 @@ def _taken(place: Path) -> Iterator[IO[str] | None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield None
+                return
+            except OSError as error:
+                if error.errno not in WITHOUT:
+                    raise
+                yield lock  # the record of the run, which planning reads, has to do
                 return
             if _is_still(lock, place):  # else whoever held it has removed it in between, and a third may have made another
                 yield lock

@@ -19,11 +19,16 @@ OTHERWISE = {
 
 
 def problems(plan: Plan) -> Iterator[Problem]:
-    """Packing, rollouts, and models that attend in a way of their own."""
+    """Packing, models to compare with, rollouts, and models that attend in a way of their own."""
     where = plan.settings["shift_attn"].origin
     for key in ("packing", "neat_packing"):
         if key in plan.settings and plan[key]:
             yield Problem(where, f"shift_attn: groups would cross the texts that {key} joins", f"Write {key}: false.")
+    if others := ", ".join(role for role in plan.models if role != "policy"):
+        what = (
+            f"shift_attn: the model that learns would see a quarter of a row, and what it is compared with ({others}) all of it"
+        )
+        yield Problem(where, what, "Leave it out, or pick a stage or loss that compares with no other model.")
     if any(dataset.kind == "prompt" for dataset in plan.datasets):
         what = f"shift_attn is for texts that are there, and the stage {plan['stage']} lets the model write them"
         yield Problem(where, what, "Leave it out.")
