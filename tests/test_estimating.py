@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tunesmith.cli.main import main
+from tunesmith.run_record import RunRecord, this_process
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,16 @@ def test_a_run_that_is_finished_can_be_estimated(desk: Path, capsys: pytest.Capt
     assert main(["plan", "run.yaml", "output_dir=done"]) == 2
     assert "done already holds a run" in capsys.readouterr().err
     assert main(["estimate", "run.yaml", "output_dir=done", "--batch", "1", "--length", "128"]) == 0
+
+
+def test_a_run_that_goes_on_can_be_estimated(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "going").mkdir()
+    (desk / "going/run.json").write_text(
+        RunRecord(status="running", started="2026-01-01T00:00:00+00:00", **this_process()).to_json()
+    )
+    assert main(["plan", "run.yaml", "output_dir=going"]) == 2
+    assert "is being written by process" in capsys.readouterr().err
+    assert main(["estimate", "run.yaml", "output_dir=going", "--batch", "1", "--length", "128"]) == 0
 
 
 def test_both_answers_of_a_pair_count(capsys: pytest.CaptureFixture[str]) -> None:

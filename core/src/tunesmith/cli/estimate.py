@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import click
 
@@ -53,9 +56,10 @@ def estimate(
 
 
 def _writing_nothing(plugins: Plugins, arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """The same words for a run whose output folder may hold another one already: nothing is written here."""
+    """The same words, for a folder that nobody has: nothing is written here, and the run's own may hold one, or be in use."""
     goes_on = read_arguments(plugins, arguments).settings.get("resume_from_checkpoint")
-    return arguments if goes_on and goes_on.value else (*arguments, "overwrite_output_dir=true")
+    nowhere = Path(tempfile.gettempdir(), f"tunesmith-estimate-{os.getpid()}")
+    return arguments if goes_on and goes_on.value else (*arguments, f"output_dir={nowhere}", "overwrite_output_dir=false")
 
 
 def _varied(word: str) -> tuple[str, list[str]]:

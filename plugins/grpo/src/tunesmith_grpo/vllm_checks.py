@@ -34,7 +34,8 @@ def problems(plan: Plan, stages: tuple[str, ...]) -> Iterator[Problem]:
         what = (
             f"vllm_tensor_parallel_size: {plan['vllm_tensor_parallel_size']} does not divide {plan.spread.processes} processes"
         )
-        yield Problem(plan.settings["vllm_tensor_parallel_size"].origin, what)
+        hint = f"Write a divisor of {plan.spread.processes}, or leave it out."
+        yield Problem(plan.settings["vllm_tensor_parallel_size"].origin, what, hint)
     yield from _in_vain(plan)
 
 
